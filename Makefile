@@ -1,0 +1,86 @@
+# podlan's tasks. `make` lists them; `make demo` and `make test` set up all they need first, and need root for that
+# and for the network namespaces they work in.
+
+# The Python to make .venv with: the first of python3, python3.14 ... python3.11 that is 3.11 or newer, unless named here.
+PYTHON ?=
+PYTEST_ARGS ?=
+
+# Debian packages. The plugins are what the lab puts pods on the network with; the tests watch podlan with the rest.
+LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-linux
+TEST_PACKAGES := $(LAB_PACKAGES) procps shellcheck strace
+
+# Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:  # the steps of a task stand in their order
+
+.PHONY: help
+help: ## list the tasks
+	@echo 'usage: make TASK'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: root lab-packages venv ## the example site in network namespaces on this machine, with real CNI plugins (root)
+	@$(BIN)/podlan lab demo site
+
+.PHONY: test
+test: root test-packages venv lint-shell check ## every check and every test (root)
+	@tmp=$$(mktemp -d) && \
+	$(BIN)/python -m pytest -n auto --maxprocesses=8 --basetemp="$$tmp/pytest" $(PYTEST_ARGS) && \
+	rm -rf --one-file-system "$$tmp"  # what failed tests wrote stays, for a look
+
+.PHONY: setup
+setup: test-packages venv ## what the other tasks need: Debian packages and .venv (root, if packages are missing)
+
+.PHONY: check
+check: venv ## ruff, mypy and the layers
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@report=$$($(BIN)/lint-imports 2>&1) || { printf '%s\n' "$$report"; exit 1; }
+
+.PHONY: format
+format: venv ## write the code as ruff wants it
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format --quiet
+
+.PHONY: schemas
+schemas: venv ## write schemas/*.json from the models
+	@$(BIN)/python -m podlan.cli.schemas schemas
+
+.PHONY: site
+site: venv ## compile the example site into output/
+	@$(BIN)/podlan compile site -o output
+
+.PHONY: node
+node: venv ## build dist/podlan-node.pyz, the node's side in one file
+	@$(BIN)/python .ci/node_archive.py dist/podlan-node.pyz
+
+.PHONY: clean
+clean: ## remove what the other tasks made, .venv included
+	@rm -rf .venv dist build compiler/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find compiler tests .ci -name __pycache__ -prune -exec rm -rf {} +
+
+# What the tasks above begin with. Each does nothing, quickly, when nothing is to be done.
+
+.PHONY: venv
+venv: ## .venv alone, with podlan and its tools (no root)
+	@PYTHON='$(PYTHON)' .ci/venv
+
+.PHONY: lab-packages
+lab-packages:
+	@.ci/packages $(LAB_PACKAGES)
+
+.PHONY: test-packages
+test-packages:
+	@.ci/packages $(TEST_PACKAGES)
+
+.PHONY: lint-shell
+lint-shell:
+	@shellcheck .ci/run .ci/packages .ci/venv
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'make $(MAKECMDGOALS) needs root: it installs packages and makes network namespaces; try sudo make $(MAKECMDGOALS)' >&2; exit 1; }

@@ -1,0 +1,24 @@
+"""Addresses: who claims which, who gets which, and the lock that remembers it."""
+
+from podlan.addressing._allocate import Allocation, allocate, natural
+from podlan.addressing._claims import Claim, Ground, Kind, address_path, pins, subnets_of, survey
+from podlan.addressing._lock import Lock, read_lock
+from podlan.addressing._ranges import Addresses, Range, to_text
+
+__all__ = [
+    "Addresses",
+    "Allocation",
+    "Claim",
+    "Ground",
+    "Kind",
+    "Lock",
+    "Range",
+    "address_path",
+    "allocate",
+    "natural",
+    "pins",
+    "read_lock",
+    "subnets_of",
+    "survey",
+    "to_text",
+]

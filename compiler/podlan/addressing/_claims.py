@@ -1,0 +1,140 @@
+"""Who already has which address of a subnet, before anything is allocated."""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podlan.addressing._ranges import Addresses, Range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podlan.inventory import Attachment, ResolvedNode, Site, Subnet
+    from podlan.source import KeyPath
+
+
+class Kind(enum.Enum):
+    """What an address is taken for."""
+
+    NETWORK = "the network address"
+    BROADCAST = "the broadcast address"
+    ANYCAST = "the subnet-router anycast address"
+    GATEWAY = "the gateway"
+    WITHHELD = "the first address"
+    NODE = "the address"
+    RESERVED = "reserved"
+    PIN = "the pinned slice"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Addresses that already mean something, and the place that says so. `owner` is a node's name, or empty."""
+
+    range: Range
+    kind: Kind
+    subnet: str
+    path: KeyPath
+    owner: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.kind is Kind.RESERVED:
+            return f"{self.range}, reserved in {self.subnet} ({self.reason})"
+        if self.owner:
+            return f"{self.range}, {self.kind.value} of {self.owner}"
+        withheld = ", which host-local withholds where no gateway is given" if self.kind is Kind.WITHHELD else ""
+        return f"{self.range}, {self.kind.value} of {self.subnet}{withheld}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One subnet as the allocator sees it: its addresses, its pool, and what is taken."""
+
+    name: str
+    subnet: Subnet
+    network: Range
+    pool: tuple[Range, ...]
+    claims: tuple[Claim, ...]
+
+    def free(self) -> Addresses:
+        """Give the pool's addresses that nobody claims."""
+        free = Addresses(self.network.family, self.pool)
+        for claim in self.claims:
+            free.remove(claim.range)
+        return free
+
+
+def survey(site: Site) -> dict[str, Ground]:
+    """Collect, for every subnet by name, its pool and everything that is taken in it."""
+    claims: dict[str, list[Claim]] = {name: list(_own(name, subnet)) for name, subnet in site.subnets.items()}
+    for claim in _of_nodes(site):
+        claims[claim.subnet].append(claim)
+    return {
+        name: Ground(
+            name,
+            subnet,
+            Range.of_network(subnet.cidr),
+            tuple(Range.of(item) for item in subnet.pool) or (Range.of_network(subnet.cidr),),
+            tuple(sorted(claims[name], key=lambda claim: (claim.range, claim.kind.name, claim.owner))),
+        )
+        for name, subnet in sorted(site.subnets.items())
+    }
+
+
+def _own(name: str, subnet: Subnet) -> Iterator[Claim]:
+    """Claims of the subnet itself. RFC 4291 2.6.1 gives the subnet-router anycast address; IPv6 has no broadcast."""
+    network = Range.of_network(subnet.cidr)
+    family, cidr = network.family, ("subnets", name, "cidr")
+    first, last = Range(family, network.first, network.first), Range(family, network.last, network.last)
+    if family == 6:  # noqa: PLR2004 - IPv6
+        yield Claim(first, Kind.ANYCAST, name, cidr)
+    else:
+        yield Claim(first, Kind.NETWORK, name, cidr)
+        yield Claim(last, Kind.BROADCAST, name, cidr)
+    if subnet.gateway is not None:
+        yield Claim(Range.of_address(subnet.gateway), Kind.GATEWAY, name, ("subnets", name, "gateway"))
+    elif network.size > 1:
+        yield Claim(Range(family, network.first + 1, network.first + 1), Kind.WITHHELD, name, cidr)
+    for index, reservation in enumerate(subnet.reserved):
+        path = ("subnets", name, "reserved", index, "range")
+        yield Claim(Range.of(reservation.range), Kind.RESERVED, name, path, reason=reservation.reason)
+
+
+def _of_nodes(site: Site) -> Iterator[Claim]:
+    grounds = sorted((Range.of_network(subnet.cidr), name) for name, subnet in site.subnets.items())
+    starts = [(network.family, network.first) for network, _ in grounds]
+    for node in site.nodes:
+        for attachment in node.attachments:
+            for index, address in enumerate(attachment.addresses):
+                taken = Range.of_address(address)
+                position = bisect_right(starts, (taken.family, taken.first)) - 1
+                if position >= 0 and grounds[position][0].contains(taken):
+                    path = address_path(site, node, attachment, index)
+                    yield Claim(taken, Kind.NODE, grounds[position][1], path, owner=node.name)
+            for subnet, written, path in pins(site, node, attachment):
+                yield Claim(written, Kind.PIN, subnet, path, owner=node.name)
+
+
+def address_path(site: Site, node: ResolvedNode, attachment: Attachment, index: int) -> KeyPath:
+    """Find where one of a node's own addresses is written."""
+    path = site.origin(node, "masters", attachment.name, "addresses")
+    return (*path, index) if path[-1] == "addresses" else path
+
+
+def pins(site: Site, node: ResolvedNode, attachment: Attachment) -> Iterator[tuple[str, Range, KeyPath]]:
+    """Give a node's pinned ranges with the subnet of their family on that master; others are left to the rules."""
+    base = site.origin(node, "masters", attachment.name, "ranges")
+    for index, written in enumerate(attachment.ranges):
+        item = Range.of(written)
+        for name in subnets_of(site, attachment):
+            if site.subnets[name].cidr.version == item.family:
+                yield name, item, (*base, index)
+                break
+
+
+def subnets_of(site: Site, attachment: Attachment) -> Iterable[str]:
+    """Name the subnets of an attachment's master that exist."""
+    return [name for name in attachment.master.subnets if name in site.subnets]

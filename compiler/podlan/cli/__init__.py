@@ -1,0 +1,93 @@
+"""The command line: thin, and lazily loaded, so that --help costs no more than click."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from podlan import __version__
+from podlan.diagnostics import Exit, PodlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = {
+    "check": ("podlan.cli._compile:check", "Validate a site; writes nothing."),
+    "compile": ("podlan.cli._compile:compile_", "Validate, allocate, lock and render a site."),
+    "release": ("podlan.cli._compile:release", "End the quarantine of addresses that nodes gave up."),
+    "reconcile": ("podlan.node.command:reconcile", "Make this node match its compiled directory."),
+    "lab": ("podlan.lab.command:lab", "Run a site in network namespaces, with the real CNI plugins."),
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0   done, or nothing to do
+  1   findings, or failed with nothing changed or all rolled back
+  2   wrong usage
+  3   differs: stale output, drift, --locked would change the lock
+  4   the environment: I/O, privileges, a bad plan
+  5   the rollback failed too
+  75  not ready or busy; try again
+"""
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is called, and not for the list of commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="podlan %(version)s")
+def cli() -> None:
+    r"""Compile a site inventory into the macvlan CNI set-up of every node, and make nodes match it.
+
+    \b
+    A site's way:
+      podlan check site                      what is wrong, file:line:col
+      podlan compile site -o output          the nodes' files and podlan.lock, both to be committed
+      podlan reconcile output/nodes/node-1   on node-1, as root; again at every boot
+      podlan lab demo site                   all of it in namespaces on this machine
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; whatever stands in the way becomes one line on stderr and an exit code."""
+    try:
+        code = cli.main(arguments, prog_name="podlan", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 128 + 2  # as a shell reports SIGINT
+    except PodlanError as error:
+        click.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain about it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.FAILED
+    except OSError as error:
+        click.echo(f"error: {error.filename or 'the operating system'}: {error.strerror or error}", err=True)
+        code = Exit.ENVIRONMENT
+    sys.exit(code if isinstance(code, int) else Exit.DONE)

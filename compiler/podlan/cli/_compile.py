@@ -1,0 +1,184 @@
+"""`podlan check`, `compile` and `release`."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podlan import pipeline
+from podlan.cli import EXIT_CODES
+from podlan.diagnostics import Exit, as_json, text
+from podlan.output import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from podlan.addressing import Lock
+
+# A run builds one tree and ends; collecting garbage in between costs a third of it and finds nothing.
+gc.disable()
+
+_SHOWN = 20
+
+_site = click.argument("site", type=click.Path(exists=True, path_type=Path))
+_format = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
+_most = click.option("--max", "most", type=click.IntRange(1), default=100, show_default=True, help="Findings to print.")
+
+
+@click.command(epilog=EXIT_CODES)
+@_site
+@_format
+@_most
+def check(site: Path, form: str, most: int) -> None:
+    """Validate SITE, a directory of *.yaml files or one file; writes nothing.
+
+    Reads the inventory and podlan.lock, runs every rule and allocates, and prints all findings at once.
+    """
+    checked = pipeline.check(site)
+    if form == "json":
+        click.echo(as_json(checked.findings), nl=False)
+    else:
+        _print_findings(checked, most, sys.stdout)
+        if not checked.failed and checked.site is not None:
+            click.echo(f"{site}: {_count(len(checked.site.nodes), 'node')}, no errors")
+    sys.exit(Exit.FAILED if checked.failed else Exit.DONE)
+
+
+@click.command("compile", epilog=EXIT_CODES)
+@_site
+@click.option(
+    "-o", "--output", "out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files go."
+)
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 unless lock and output are right.")
+@click.option("--locked", is_flag=True, help="Refuse to change podlan.lock (for CI); exit 3 where it would change.")
+@click.option(
+    "--move", metavar="NODE", multiple=True, help="Give this node new addresses; its old ones are quarantined."
+)
+@_format
+@_most
+def compile_(
+    site: Path, out: Path, *, only_check: bool, locked: bool, move: tuple[str, ...], form: str, most: int
+) -> None:
+    r"""Compile SITE into the output directory and bring SITE's podlan.lock up to date.
+
+    The lock remembers every slice, so that none moves because another node came, went or grew; commit it.
+    The same inventory and lock give the same bytes everywhere. With findings that are errors nothing is written.
+
+    \b
+    Examples:
+      podlan compile site -o output
+      podlan compile site -o output --check      in CI, on a pull request
+    """
+    compiled = pipeline.compile_site(site, out, move=move, locked=locked, write=not only_check)
+    code = _exit_code(compiled, only_check=only_check, locked=locked)
+    if form == "json":
+        click.echo(json.dumps(_as_values(compiled), indent=2, ensure_ascii=False))
+        sys.exit(code)
+    _print_findings(compiled.checked, most, sys.stderr)
+    if compiled.checked.failed:
+        sys.exit(code)
+    if only_check or code:
+        _print_check(compiled, site, out)
+    else:
+        _print_written(compiled, site, out)
+    sys.exit(code)
+
+
+def _exit_code(compiled: pipeline.Compiled, *, only_check: bool, locked: bool) -> int:
+    if compiled.checked.failed:
+        return Exit.FAILED
+    lock_differs = compiled.checked.lock_changes
+    if (only_check and (lock_differs or compiled.difference)) or (locked and lock_differs):
+        return Exit.DIFFERS
+    return Exit.DONE
+
+
+@click.command(epilog=EXIT_CODES)
+@_site
+@click.argument("nodes", metavar="NODE...", nargs=-1, required=True)
+def release(site: Path, nodes: tuple[str, ...]) -> None:
+    """End the quarantine of the addresses that NODEs gave up, so that others may get them.
+
+    Do it when nothing answers at these addresses any more.
+    """
+    checked = pipeline.release(site, nodes)
+    _print_findings(checked, _SHOWN, sys.stderr)
+    if checked.failed or checked.allocation is None:
+        sys.exit(Exit.FAILED)
+    freed = checked.lock.quarantine - checked.allocation.lock.quarantine
+    for subnet, node, item in sorted(freed):
+        click.echo(f"released {item} of {subnet}, once {node}'s")
+    if not freed:
+        click.echo(f"nothing of {', '.join(nodes)} is quarantined", err=True)
+
+
+def _print_findings(checked: pipeline.Checked, most: int, stream: TextIO) -> None:
+    if checked.findings:
+        colour = stream.isatty() and "NO_COLOR" not in os.environ
+        click.echo(
+            text(checked.findings, checked.source.texts, colour=colour, most=most), nl=False, file=stream, color=True
+        )
+
+
+def _print_check(compiled: pipeline.Compiled, site: Path, out: Path) -> None:
+    lines = list(_lock_lines(compiled.checked))
+    lines += [f"{what} {out}/{path}" for what, path in names(compiled.difference)]
+    _print_some(lines)
+    if lines:
+        click.echo(f"run: podlan compile {site} -o {out}", err=True)
+    else:
+        click.echo(f"{out}: right")
+
+
+def _print_written(compiled: pipeline.Compiled, site: Path, out: Path) -> None:
+    changes = list(_lock_lines(compiled.checked))
+    _print_some(changes)
+    difference = compiled.difference
+    written = len(difference.missing) + len(difference.stale)
+    files = sum(len(files) for files in compiled.nodes.values())
+    click.echo(
+        f"{site} -> {out}: {_count(len(compiled.nodes), 'node')}, {_count(files, 'file')}: "
+        f"{written} written, {len(difference.orphaned)} removed, {files - written} unchanged"
+    )
+
+
+def _print_some(lines: list[str]) -> None:
+    for line in lines[:_SHOWN]:
+        click.echo(line)
+    if len(lines) > _SHOWN:
+        click.echo(f"… and {len(lines) - _SHOWN} more")
+
+
+def _lock_lines(checked: pipeline.Checked) -> Iterator[str]:
+    """Tell what the lock gains and loses, line by line, as a diff does."""
+    if checked.allocation is None:
+        return
+    old, new = _lines(checked.lock), _lines(checked.allocation.lock)
+    name = checked.source.lock_path.name
+    yield from (f"{name}: -{line}" for line in sorted(old - new))
+    yield from (f"{name}: +{line}" for line in sorted(new - old))
+
+
+def _lines(lock: Lock) -> set[str]:
+    return set(lock.text().splitlines()[1:])
+
+
+def _as_values(compiled: pipeline.Compiled) -> dict[str, object]:
+    return {
+        **json.loads(as_json(compiled.checked.findings)),
+        "lock": list(_lock_lines(compiled.checked)),
+        "output": [{"change": what, "path": path} for what, path in names(compiled.difference)],
+    }
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

@@ -1,0 +1,176 @@
+"""A site as the later stages see it: profiles and defaults resolved, every value still traceable to its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from podlan.inventory._models import (
+    Boot,
+    Cluster,
+    Cni,
+    HostAccess,
+    Inventory,
+    Master,
+    Node,
+    NodeMaster,
+    Profile,
+    Role,
+    Subnet,
+    _Section,
+)
+
+if TYPE_CHECKING:
+    from podlan.diagnostics import Place
+    from podlan.inventory._values import IP, AddressRange
+    from podlan.source import KeyPath, Source
+
+_S = TypeVar("_S", bound=_Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One master of one node, with what profiles and the node say about it."""
+
+    name: str
+    master: Master
+    interface: str
+    addresses: tuple[IP, ...] = ()
+    pods: int | None = None
+    ranges: tuple[AddressRange, ...] = ()
+
+    @property
+    def access(self) -> HostAccess:
+        """How the host and its pods reach each other here."""
+        return self.master.host_access
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedNode:
+    """A node with everything that applies to it."""
+
+    name: str
+    profiles: tuple[str, ...]
+    role: Role
+    boot: Boot
+    cluster: Cluster
+    cni: Cni
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A resolved site: what the rules, the allocator and the planner read."""
+
+    inventory: Inventory
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """The site's own name."""
+        return self.inventory.site
+
+    @property
+    def subnets(self) -> dict[str, Subnet]:
+        """The subnets by name."""
+        return self.inventory.subnets
+
+    @cached_property
+    def nodes(self) -> tuple[ResolvedNode, ...]:
+        """The nodes, sorted by name; a profile or a master that does not exist is left out (rules report it)."""
+        return tuple(_resolve(self.inventory, name, node) for name, node in sorted(self.inventory.nodes.items()))
+
+    def place(self, path: KeyPath, *, key: bool = False, label: str = "") -> Place | None:
+        """Find where something stands in the inventory."""
+        return self.source.place(path, key=key, label=label)
+
+    def origin(self, node: ResolvedNode, *keys: str) -> KeyPath:
+        """Find where a value that applies to a node is written: the node, its profiles from the last, the site.
+
+        `keys` is the path below the node ("cluster", "kubernetes"); for what an attachment says it begins with
+        "masters" and the master's name, and the shorthand at the node counts too.
+        """
+        holders: list[KeyPath] = [("nodes", node.name)]
+        holders += [("profiles", profile) for profile in reversed(node.profiles)]
+        for holder in holders:
+            for tail in _spellings(keys):
+                if self.source.has((*holder, *tail)):
+                    return (*holder, *tail)
+        return keys if self.source.has(keys) else ("nodes", node.name)
+
+
+_SHORTHAND = {"addresses": "address", "pods": "pods", "ranges": "ranges"}
+
+
+def _spellings(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if keys[0] == "masters" and len(keys) > 2 and keys[2] in _SHORTHAND:  # noqa: PLR2004 - masters, NAME, KEY
+        return [keys, (_SHORTHAND[keys[2]], *keys[3:])]
+    return [keys]
+
+
+def _resolve(inventory: Inventory, name: str, node: Node) -> ResolvedNode:
+    known = tuple(profile for profile in node.profiles if profile in inventory.profiles)
+    layers: list[Profile] = [inventory.profiles[profile] for profile in known]
+    layers.append(node)
+    cluster, cni, boot, role = inventory.cluster, inventory.cni, inventory.boot, "worker"
+    for layer in layers:
+        cluster = _merge(cluster, layer.cluster)
+        cni = _merge(cni, layer.cni)
+        boot = layer.boot or boot
+        role = layer.role or role
+    attachments = tuple(_attach(inventory, master, layers) for master in _masters(inventory, layers))
+    return ResolvedNode(
+        name, known, "control-plane" if role == "control-plane" else "worker", boot, cluster, cni, attachments
+    )
+
+
+def _merge(base: _S, override: _S | None) -> _S:
+    """Lay an override over a base: maps deep, lists replaced."""
+    if override is None or not override.model_fields_set:
+        return base
+    update = {}
+    for field in override.model_fields_set:
+        value, below = getattr(override, field), getattr(base, field)
+        update[field] = _merge(below, value) if isinstance(value, _Section) and below is not None else value
+    return base.model_copy(update=update)
+
+
+def _masters(inventory: Inventory, layers: list[Profile]) -> list[str]:
+    named = [master for layer in layers for master in layer.masters]
+    if not named and len(inventory.masters) == 1:
+        return list(inventory.masters)
+    return [master for master in inventory.masters if master in named]
+
+
+def _attach(inventory: Inventory, name: str, layers: list[Profile]) -> Attachment:
+    master = inventory.masters[name]
+    attachment = Attachment(name, master, master.interface, pods=master.pods_per_node)
+    only = len(inventory.masters) == 1
+    for layer in layers:
+        if only:
+            attachment = _shorthand(attachment, layer)
+        if name in layer.masters:
+            attachment = _override(attachment, layer.masters[name])
+    return attachment
+
+
+def _shorthand(attachment: Attachment, layer: Profile) -> Attachment:
+    if layer.pods is not None:
+        attachment = replace(attachment, pods=layer.pods)
+    if isinstance(layer, Node):
+        if layer.address is not None:
+            attachment = replace(attachment, addresses=(layer.address,))
+        if layer.ranges:
+            attachment = replace(attachment, ranges=tuple(layer.ranges))
+    return attachment
+
+
+def _override(attachment: Attachment, override: NodeMaster) -> Attachment:
+    return replace(
+        attachment,
+        interface=override.interface or attachment.interface,
+        addresses=tuple(override.addresses) or attachment.addresses,
+        pods=attachment.pods if override.pods is None else override.pods,
+        ranges=tuple(override.ranges) or attachment.ranges,
+    )

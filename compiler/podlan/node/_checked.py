@@ -1,0 +1,146 @@
+"""A plan's values, beyond their shape: what may reach the kernel and the file tree, in the kernel's own spelling."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from podlan.plan import BadPlan
+
+if TYPE_CHECKING:
+    from podlan.plan import Address, File, Link, Plan, Probe, Route
+
+ALLOWED = (
+    "/etc/cni/",
+    "/etc/containerd/",
+    "/etc/crio/",
+    "/etc/default/",
+    "/etc/docker/",
+    "/etc/kubernetes/",
+    "/etc/NetworkManager/conf.d/",
+    "/etc/podlan/",
+    "/etc/rancher/",
+    "/etc/rc.d/rc.local",
+    "/etc/rc.local",
+    "/etc/sysconfig/",
+    "/etc/sysctl.d/",
+    "/etc/systemd/",
+    "/etc/udev/rules.d/",
+    "/opt/",
+    "/run/",
+    "/var/lib/kubelet/",
+    "/var/lib/rancher/",
+    "/usr/local/sbin/podlan*",
+    "/usr/local/lib/podlan/",
+)
+"""Where a plan may write; one that names another place was not made by podlan."""
+
+_INTERFACE = re.compile(r"[^\s/:\0]{1,15}")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYSCTL = re.compile(r"net(/[^/\s=]+)+")
+_MODE = re.compile(r"0?[0-7]{3}")
+
+
+def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
+    """Give the plan with every address and network spelt as the kernel spells it; `known` are the manifest's files."""
+    for key, value in plan.sysctls.items():
+        if not _SYSCTL.fullmatch(key) or "/./" in f"{key}/" or "/../" in f"{key}/":
+            raise BadPlan(where, f"{key!r} is not a key below /proc/sys/net")
+        if not value or not value.isprintable() or not value.isascii():
+            raise BadPlan(where, f"sysctl {key} has no value that can be written")
+    for file in plan.files:
+        _file(file, where, known)
+    links = tuple(_link(link, where) for link in plan.links)
+    names = {link.name for link in links}
+    if len(names) != len(links):
+        raise BadPlan(where, "a link is named twice")
+    used = [
+        *(address.link for address in plan.addresses),
+        *(route.link for route in plan.routes),
+        *(probe.link for probe in plan.probes),
+    ]
+    for name in used:
+        if name not in names:
+            raise BadPlan(where, f"{name!r} is none of the plan's links")
+    return replace(
+        plan,
+        links=links,
+        addresses=tuple(_address(address, where) for address in plan.addresses),
+        routes=tuple(_route(route, where) for route in plan.routes),
+        probes=tuple(_probe(probe, where) for probe in plan.probes),
+    )
+
+
+def _link(link: Link, where: str) -> Link:
+    for name in (link.name, *([link.master] if link.kind == "macvlan" else [])):
+        if not _INTERFACE.fullmatch(name) or name in (".", ".."):
+            raise BadPlan(where, f"{name!r} is not an interface's name")
+    mac = link.mac.lower()
+    if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1):
+        raise BadPlan(where, f"{link.name}: {link.mac!r} is not a unicast MAC address")
+    if not link.alias.isprintable():
+        raise BadPlan(where, f"{link.name}: the alias cannot be printed")
+    return replace(link, mac=mac)
+
+
+def _address(address: Address, where: str) -> Address:
+    try:
+        spelt = str(ipaddress.ip_interface(address.address))
+    except ValueError as error:
+        raise BadPlan(where, str(error)) from error
+    if "/" not in address.address or "%" in spelt:
+        raise BadPlan(where, f"{address.address!r} is not an address with its prefix length")
+    return replace(address, address=spelt)
+
+
+def _route(route: Route, where: str) -> Route:
+    try:
+        destination = str(ipaddress.ip_network(route.destination))
+        gateway = str(ipaddress.ip_address(route.gateway)) if route.gateway else ""
+        source = str(ipaddress.ip_address(route.source)) if route.source else ""
+    except ValueError as error:
+        raise BadPlan(where, str(error)) from error
+    if any(one and (":" in one) != (":" in destination) for one in (gateway, source)):
+        raise BadPlan(where, f"the route to {destination} mixes families")
+    return replace(route, destination=destination, gateway=gateway, source=source)
+
+
+def _probe(probe: Probe, where: str) -> Probe:
+    try:
+        return replace(probe, address=str(ipaddress.ip_address(probe.address)))
+    except ValueError as error:
+        raise BadPlan(where, str(error)) from error
+
+
+def _file(file: File, where: str, known: frozenset[str]) -> None:
+    parts = file.path.split("/")[1:]
+    if not file.path.startswith("/") or not all(parts) or ".." in parts or "." in parts:
+        raise BadPlan(where, f"{file.path!r} is not an absolute path")
+    if not any(
+        file.path == place or (place.endswith(("/", "*")) and file.path.startswith(place.rstrip("*")))
+        for place in ALLOWED
+    ):
+        raise BadPlan(where, f"{file.path} is outside the places that a plan may touch")
+    _file_mode(file, where)
+    if sum((bool(file.source), file.env_flags is not None, bool(file.block))) != 1:
+        raise BadPlan(where, f"{file.path} needs exactly one of source, envFlags and block")
+    if file.source and file.source not in known:
+        raise BadPlan(where, f"the manifest does not name {file.source}, the source of {file.path}")
+    if file.env_flags is not None and not _VARIABLE.fullmatch(file.env_flags.variable):
+        raise BadPlan(where, f"{file.path}: {file.env_flags.variable!r} is not a shell variable")
+    if any("\n" in line or not line.isprintable() for line in file.block):
+        raise BadPlan(where, f"{file.path}: a line of the block is not one line")
+    for unit in (*file.restart, *file.wanted_by):
+        if not _UNIT.fullmatch(unit):
+            raise BadPlan(where, f"{file.path}: {unit!r} is not a unit's name")
+
+
+def _file_mode(file: File, where: str) -> None:
+    if not _MODE.fullmatch(file.mode):
+        raise BadPlan(where, f"{file.path}: {file.mode!r} is not a mode such as 0644")
+    if int(file.mode, 8) & 0o022:
+        raise BadPlan(where, f"{file.path}: mode {file.mode} lets others write it")

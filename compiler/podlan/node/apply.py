@@ -1,0 +1,73 @@
+"""Run operations one by one; take back those that were done, the last first, when one fails or we are told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+from podlan.node._errors import RollbackFailed, RolledBack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from podlan.node._kernel import Kernel
+    from podlan.node.operations import Operation
+
+
+class Signals:
+    """Which signal asked this run to end, if any: it ends between two operations, never within one."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Remember the signal; the handler of `deferred`."""
+        del frame
+        self.name = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Signals]:
+    """Put SIGTERM and SIGINT off; ignore SIGHUP, since the change may be what cuts the terminal off."""
+    signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    earlier = {number: signal.signal(number, signals.note) for number in (signal.SIGTERM, signal.SIGINT)}
+    earlier[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield signals
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def apply(operations: Sequence[Operation], kernel: Kernel, signals: Signals) -> None:
+    """Do all of them, or none: raises RolledBack, or RollbackFailed when taking back fails."""
+    done: list[Operation] = []
+    for operation in operations:
+        if signals.name:
+            roll_back(done, kernel, f"ended by {signals.name}", "before it was done")
+        try:
+            operation.do(kernel)
+        except OSError as error:
+            roll_back(done, kernel, str(operation), error.strerror or str(error))
+        done.append(operation)
+    if signals.name:
+        roll_back(done, kernel, f"ended by {signals.name}", "before it was verified")
+
+
+def roll_back(done: Sequence[Operation], kernel: Kernel, what: str, reason: str) -> NoReturn:
+    """Undo all of them, the last first, past those that cannot be undone; always raises."""
+    left: list[str] = []
+    for operation in reversed(done):
+        try:
+            operation.undo(kernel)
+        except OSError as error:
+            left.append(f"{operation}: {error.strerror or error}")
+    if left:
+        raise RollbackFailed(what, reason, left)
+    raise RolledBack(what, reason)

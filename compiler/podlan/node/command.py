@@ -1,0 +1,148 @@
+"""The node's commands: `podlan reconcile`, and `podlan-node`, the program that holds the node's part alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from podlan import __version__
+from podlan.diagnostics import Exit, PodlanError, as_json, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from podlan.node.reconcile import Result
+
+_EXIT_CODES = """\b
+Exit codes:
+  0   done, or nothing to do
+  1   refused or failed; nothing is changed, or all is rolled back
+  2   wrong usage
+  3   --check: this node differs from its plan
+  4   the environment: privileges, I/O, a bad plan or directory
+  5   the rollback failed too; run it again
+  75  not ready, or another run is under way; try again (systemd does)
+"""
+
+
+@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("directory", metavar="[NODEDIR]", default="/etc/podlan/node")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, as commands for sh, and do nothing.")
+@click.option("--check", is_flag=True, help="As --dry-run, and exit with 3 if there is anything to do.")
+@click.option(
+    "--root",
+    metavar="DIR",
+    default="/",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="Read and write files and podlan's state below DIR, and restart nothing; the network is this namespace's.",
+)
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Wait so long for interfaces and addresses that the operating system has yet to bring up.",
+)
+@click.option("--no-restart", is_flag=True, help="Restart no unit; say which ones are to be restarted.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
+@click.pass_context
+def reconcile(
+    ctx: click.Context,
+    directory: str,
+    *,
+    dry_run: bool,
+    check: bool,
+    root: str,
+    wait: float,
+    no_restart: bool,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    r"""Make this node match NODEDIR, a node's directory of a compiled site.
+
+    Interfaces, addresses, routes, settings and files are compared with the plan, and only what differs is
+    changed, in an order that never cuts this node off; when a step or the check after the last one
+    fails, all is taken back. What podlan did not make stays as it is. A second run does nothing.
+
+    NODEDIR is by default the copy that the first run made, /etc/podlan/node.
+
+    \b
+      podlan reconcile --dry-run output/nodes/node-1    what it would do, as ip commands
+      podlan reconcile output/nodes/node-1              do it
+      podlan reconcile --check                          is this node still as planned?
+    """
+    from podlan.node.reconcile import Options  # noqa: PLC0415 - help and usage errors come without it
+    from podlan.node.reconcile import reconcile as run  # noqa: PLC0415 - as above
+
+    preview = dry_run or check
+    result = run(directory, Options(root=root, wait=wait, preview=preview, restart=not no_restart))
+    if not quiet:
+        for found in result.findings:
+            hint = f"; {found.hint}" if verbose and found.hint else ""
+            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
+    if form == "json":
+        click.echo(_json(result, preview=preview))
+    elif not quiet:
+        _print(result, preview=preview)
+    if check and result.changed:
+        ctx.exit(Exit.DIFFERS)
+
+
+def _print(result: Result, *, preview: bool) -> None:
+    # A preview's lines are for sh to run: what is not a command is a comment.
+    for line in result.operations:
+        click.echo(line if preview else f"+ {line}")
+    for line in result.restarted:
+        click.echo(f"+ {line}")
+    for line in result.by_hand:
+        click.echo(f"to do by hand: {line}")
+    if not result.changed:
+        click.echo(f"{'# ' if preview else ''}nothing to do: {result.node} is as planned")
+
+
+def _json(result: Result, *, preview: bool) -> str:
+    document = {
+        "node": result.node,
+        "changed": result.changed and not preview,
+        "differs": result.changed and preview,
+        "operations": list(result.operations),
+        "restarted": list(result.restarted),
+        "byHand": list(result.by_hand),
+        **json.loads(as_json(result.findings)),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="podlan-node %(version)s")
+def node() -> None:
+    """Keep this machine as its plan says: podlan's part for nodes, without the compiler."""
+
+
+node.add_command(reconcile)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run podlan-node; whatever stands in the way becomes a message on stderr and an exit code."""
+    try:
+        code = node.main(arguments, prog_name="podlan-node", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except PodlanError as error:
+        click.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        code = Exit.ENVIRONMENT
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,208 @@
+"""Plan, what podlan applied last, what is there → the operations, in the order that loses nothing. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from podlan.node.addresses import AddressAdd, AddressMetric, Announce, Gate
+from podlan.node.links import LinkAdd, LinkSet
+from podlan.node.observe import wanted_route
+from podlan.node.operations import SysctlWrite
+from podlan.node.removal import link_of, removals, remove_link
+from podlan.node.routes import RouteReplace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podlan.node.observe import LinkState, Observed
+    from podlan.node.operations import Operation
+    from podlan.node.state import State
+    from podlan.plan import Address, Link, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What every step looks at; `observed` is as it will be once the links to recreate are gone."""
+
+    plan: Plan
+    last: State
+    observed: Observed
+    fresh: frozenset[str]
+    """Children that this run creates."""
+    quiet: frozenset[str]
+    """Children that the neighbours may know under another MAC, or not at all."""
+
+    def children(self) -> Iterator[Link]:
+        """Give the plan's macvlan children."""
+        return (link for link in self.plan.links if link.kind == "macvlan")
+
+    def is_child(self, name: str) -> bool:
+        """Tell whether a link is one of the plan's children."""
+        return any(link.name == name for link in self.children())
+
+    def handover(self, address: Address) -> str:
+        """Give the master that has the same address ('move'), '' if none has."""
+        masters = {link.name: link.master for link in self.children()}
+        master = masters.get(address.link, "")
+        same = (one for one in self.plan.addresses if one.adopt and one.link == master)
+        return master if any(one.address == address.address for one in same) else ""
+
+
+def diff(plan: Plan, last: State, observed: Observed, *, unfinished: bool = False) -> tuple[Operation, ...]:
+    """Give the operations that turn what is there into the plan; none when all fits.
+
+    `unfinished`: a run before this one was killed, and may have told the neighbours nothing.
+    """
+    recreated = [observed.links[link.name] for link in plan.links if _must_recreate(link, observed)]
+    gone = {link.name for link in recreated}
+    first = [operation for link in recreated for operation in remove_link(link, observed, last)]
+    seen = _without(observed, gone)
+    children = [link for link in plan.links if link.kind == "macvlan"]
+    situation = Situation(
+        plan,
+        last,
+        seen,
+        fresh=frozenset(link.name for link in children if link.name not in seen.links),
+        quiet=frozenset(link.name for link in children if unfinished or not _is_heard(link, seen)),
+    )
+    steps = (
+        _early_sysctls,
+        _links,
+        _late_sysctls,
+        _fallback_routes,
+        _up,
+        _gates,
+        _addresses,
+        _metrics,
+        _routes,
+        _promisc,
+        _announcements,
+    )
+    middle = [operation for step in steps for operation in step(situation)]
+    return (*first, *middle, *removals(plan, last, seen))
+
+
+def _must_recreate(link: Link, observed: Observed) -> bool:
+    state = observed.links.get(link.name)
+    if link.kind != "macvlan" or state is None:
+        return False
+    # The kernel changes modes in place, but not to or from passthru.
+    return state.master != link.master or (state.mode != link.mode and "passthru" in (state.mode, link.mode))
+
+
+def _is_heard(link: Link, observed: Observed) -> bool:
+    state = observed.links.get(link.name)
+    return state is not None and state.up and link.mac in ("", state.mac)
+
+
+def _without(observed: Observed, gone: set[str]) -> Observed:
+    if not gone:
+        return observed
+    return replace(
+        observed,
+        links={name: link for name, link in observed.links.items() if name not in gone},
+        addresses=tuple(address for address in observed.addresses if address.link not in gone),
+        routes=tuple(route for route in observed.routes if route.link not in gone),
+        sysctls={key: None if link_of(key) in gone else value for key, value in observed.sysctls.items()},
+    )
+
+
+def _sysctls(situation: Situation, *, late: bool) -> Iterator[Operation]:
+    for key, value in situation.plan.sysctls.items():
+        before = situation.observed.sysctls[key]
+        if key.startswith("net/ipv6/") and not situation.observed.has_ipv6:
+            continue
+        # What a new child brings along must be right before the child is up; the others come before all.
+        if situation.is_child(link_of(key)) == late and before != " ".join(value.split()):
+            yield SysctlWrite(key, value, before)
+
+
+def _early_sysctls(situation: Situation) -> Iterator[Operation]:
+    return _sysctls(situation, late=False)
+
+
+def _late_sysctls(situation: Situation) -> Iterator[Operation]:
+    return _sysctls(situation, late=True)
+
+
+def _links(situation: Situation) -> Iterator[Operation]:
+    for link in situation.children():
+        state = situation.observed.links.get(link.name)
+        if state is None:
+            yield LinkAdd(link.name, link.master, link.mode, link.mac)
+            alias = ""
+        else:
+            yield from _in_place(link, state)
+            alias = state.alias
+        # The kernel ignores an alias in the message that creates a link.
+        if link.alias and alias != link.alias:
+            yield LinkSet(link.name, "alias", link.alias, alias)
+
+
+def _in_place(link: Link, state: LinkState) -> Iterator[Operation]:
+    if state.mode != link.mode:
+        yield LinkSet(link.name, "mode", link.mode, state.mode)
+    if link.mac and state.mac != link.mac:
+        yield LinkSet(link.name, "mac", link.mac, state.mac)
+
+
+def _fallback_routes(situation: Situation) -> Iterator[Operation]:
+    return _route_changes(situation, through_children=False)
+
+
+def _routes(situation: Situation) -> Iterator[Operation]:
+    return _route_changes(situation, through_children=True)
+
+
+def _route_changes(situation: Situation, *, through_children: bool) -> Iterator[Operation]:
+    for route in situation.plan.routes:
+        if situation.is_child(route.link) != through_children:
+            continue
+        wanted = wanted_route(route)
+        same = [one for one in situation.observed.routes if one.key == wanted.key]
+        if not any(one.fits(wanted) for one in same):
+            yield RouteReplace(wanted, same[0] if same else None)
+
+
+def _up(situation: Situation) -> Iterator[Operation]:
+    for link in situation.children():
+        state = situation.observed.links.get(link.name)
+        if state is None or not state.up:
+            yield LinkSet(link.name, "up", "up", "down")
+
+
+def _gates(situation: Situation) -> Iterator[Operation]:
+    moved = {address.link: master for address in situation.plan.addresses if (master := situation.handover(address))}
+    for probe in situation.plan.probes:
+        if probe.link in moved and probe.link in situation.quiet:
+            yield Gate(probe.link, moved[probe.link], probe.address)
+
+
+def _addresses(situation: Situation) -> Iterator[Operation]:
+    for address in situation.plan.addresses:
+        if not address.adopt and situation.observed.address(address.link, address.address) is None:
+            yield AddressAdd(address.link, address.address, address.metric, situation.handover(address))
+
+
+def _metrics(situation: Situation) -> Iterator[Operation]:
+    for address in situation.plan.addresses:
+        state = situation.observed.address(address.link, address.address)
+        # Without a prefix route of its own an address has no metric that matters.
+        if state is not None and state.prefix_route and state.metric != address.metric:
+            yield AddressMetric(state, address.metric)
+
+
+def _promisc(situation: Situation) -> Iterator[Operation]:
+    for link in situation.plan.links:
+        state = situation.observed.links.get(link.name)
+        is_on = state is not None and state.promisc
+        if link.promisc is not None and is_on != link.promisc:
+            yield LinkSet(link.name, "promisc", *(("on", "off") if link.promisc else ("off", "on")))
+
+
+def _announcements(situation: Situation) -> Iterator[Operation]:
+    for address in situation.plan.addresses:
+        is_there = situation.observed.address(address.link, address.address) is not None
+        if address.announce and (not is_there or address.link in situation.quiet):
+            yield Announce(address.link, address.address)

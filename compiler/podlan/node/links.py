@@ -1,0 +1,105 @@
+"""Operations on links: add, delete, and set one attribute."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from podlan.node._kernel import Kernel
+    from podlan.node.observe import LinkState
+
+
+_UP, _PROMISC = 0x1, 0x100
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAdd:
+    """Create a macvlan child, down."""
+
+    name: str
+    master: str
+    mode: str
+    mac: str = ""
+
+    def do(self, kernel: Kernel) -> None:
+        """Create it."""
+        mac = {"address": self.mac} if self.mac else {}
+        kernel.link(
+            "add", ifname=self.name, kind="macvlan", link=kernel.index(self.master), macvlan_mode=self.mode, **mac
+        )
+
+    def undo(self, kernel: Kernel) -> None:
+        """Delete it."""
+        kernel.link("del", index=kernel.index(self.name))
+
+    def __str__(self) -> str:
+        mac = f" address {self.mac}" if self.mac else ""
+        return f"ip link add link {self.master} name {self.name}{mac} type macvlan mode {self.mode}"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDelete:
+    """Delete a macvlan child; its addresses and routes were deleted by operations of their own."""
+
+    link: LinkState
+    sysctls: tuple[tuple[str, str], ...] = ()
+
+    def do(self, kernel: Kernel) -> None:
+        """Delete it."""
+        kernel.link("del", index=kernel.index(self.link.name))
+
+    def undo(self, kernel: Kernel) -> None:
+        """Create it as it was."""
+        LinkAdd(self.link.name, self.link.master, self.link.mode, self.link.mac).do(kernel)
+        if self.link.alias:
+            LinkSet(self.link.name, "alias", self.link.alias, "").do(kernel)
+        for key, value in self.sysctls:
+            kernel.write_sysctl(key, value)
+        if self.link.up:
+            LinkSet(self.link.name, "up", "up", "down").do(kernel)
+
+    def __str__(self) -> str:
+        return f"ip link delete dev {self.link.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSet:
+    """Change one attribute: 'mode', 'mac', 'alias', 'up' (values up, down) or 'promisc' (values on, off)."""
+
+    name: str
+    attribute: str
+    value: str
+    before: str
+
+    def do(self, kernel: Kernel) -> None:
+        """Set the value."""
+        self._set(kernel, self.value)
+
+    def undo(self, kernel: Kernel) -> None:
+        """Set the value that was there."""
+        self._set(kernel, self.before)
+
+    def _set(self, kernel: Kernel, value: str) -> None:
+        index = kernel.index(self.name)
+        if self.attribute == "mode":
+            kernel.link("set", index=index, kind="macvlan", macvlan_mode=value)
+        elif self.attribute == "mac":
+            kernel.link("set", index=index, address=value)
+        elif self.attribute == "alias":
+            kernel.link("set", index=index, ifalias=value)
+        elif self.attribute == "up":
+            kernel.link("set", index=index, flags=_UP * (value == "up"), mask=_UP)
+        else:
+            kernel.link("set", index=index, flags=_PROMISC * (value == "on"), mask=_PROMISC)
+
+    def __str__(self) -> str:
+        what = {
+            "mode": f"type macvlan mode {self.value}",
+            "mac": f"address {self.value}",
+            "alias": f"alias {shlex.quote(self.value)}",
+            "up": self.value,
+            "promisc": f"promisc {self.value}",
+        }[self.attribute]
+        return f"ip link set dev {self.name} {what}"

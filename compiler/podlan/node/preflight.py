@@ -1,0 +1,170 @@
+"""What must hold before anything is changed, and what is worth knowing; one function a check, listed once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from podlan.node.codes import CODES, finding
+from podlan.node.observe import wanted_route
+from podlan.node.removal import is_own_link, link_of
+from podlan.plan import PROTOCOL
+
+if TYPE_CHECKING:
+    from podlan.diagnostics import Finding
+    from podlan.node.files import Root
+    from podlan.node.observe import Observed
+    from podlan.node.state import State
+    from podlan.plan import Plan
+
+Check = Callable[["Plan", "State", "Observed", "Root"], Iterator["Finding"]]
+
+_NET_ADMIN, _NET_RAW = 12, 13
+_FIRST_METRICS = (4, 18)
+_FIRST_MACVLAN = (3, 9)
+_RA = 9  # RTPROT_RA
+_LOADED = (".conf", ".conflist", ".json")
+
+
+def preflight(plan: Plan, last: State, observed: Observed, root: Root) -> list[Finding]:
+    """Run all checks that need no packet on the wire."""
+    return [found for check in _CHECKS for found in check(plan, last, observed, root)]
+
+
+def missing_privileges() -> Iterator[Finding]:
+    """Tell which capabilities a change needs and this process lacks."""
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - pathlib costs 10 ms
+        effective = next((int(line.split()[1], 16) for line in file if line.startswith("CapEff:")), 0)
+    for bit, name in ((_NET_ADMIN, "CAP_NET_ADMIN"), (_NET_RAW, "CAP_NET_RAW")):
+        if not effective >> bit & 1:
+            yield finding("PL601", f"{name} is missing")
+            return
+
+
+def exit_code(findings: list[Finding]) -> int | None:
+    """Give how a run ends on these findings: what only waiting can settle comes last; None when none is an error."""
+    codes = [code for found in findings if (code := CODES[found.code].exit_code) is not None]
+    return min(codes, key=(4, 1, 75).index) if codes else None
+
+
+def _kernel(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, observed, root
+    release = os.uname().release
+    match = re.match(r"(\d+)\.(\d+)", release)
+    version = (int(match[1]), int(match[2])) if match else _FIRST_METRICS
+    needs_metrics = any(address.metric for address in plan.addresses)
+    if version < (_FIRST_METRICS if needs_metrics else _FIRST_MACVLAN):
+        yield finding("PL602", f"Linux {release} cannot do what the plan needs")
+
+
+def _masters(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, root
+    routed = {route.link for route in plan.routes} | {address.link for address in plan.addresses if address.adopt}
+    parents = {link.master for link in plan.links if link.kind == "macvlan"}
+    for name in dict.fromkeys([*(link.name for link in plan.links if link.kind == "master"), *sorted(parents)]):
+        state = observed.links.get(name)
+        if state is None:
+            yield finding("PL603", f"there is no interface {name}")
+            continue
+        if not state.up:
+            yield finding("PL605" if name in routed else "PL620", f"{name} is down")
+        if state.controller and name in parents:
+            yield finding("PL606", f"{name} is a port of {state.controller}, so it can have no macvlan child")
+        if os.path.isdir(f"/sys/class/net/{name}/wireless"):  # noqa: PTH112 - pathlib costs 10 ms
+            yield finding("PL613", f"{name} is wireless")
+
+
+def _children(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del root
+    wanted = {link.name: link for link in plan.links if link.kind == "macvlan"}
+    for link in wanted.values():
+        state = observed.links.get(link.name)
+        if state is None:
+            for other in observed.links.values():
+                if other.master == link.master and other.mode == "passthru" and not is_own_link(other, last):
+                    yield finding("PL607", f"{other.name} has {link.master} for itself (mode passthru)")
+        elif state.kind != "macvlan":
+            yield finding("PL608", f"{link.name} exists and is no macvlan ({state.kind or 'a device'})")
+        elif state.master != link.master and not is_own_link(state, last):
+            yield finding("PL608", f"{link.name} exists and is a child of {state.master or 'another namespace'}")
+
+
+def _adopted(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, root
+    for address in plan.addresses:
+        if not address.adopt or address.link not in observed.links:
+            continue
+        state = observed.address(address.link, address.address)
+        if state is None:
+            yield finding("PL604", f"{address.link} does not have {address.address}{_instead(address.link, observed)}")
+        elif not state.prefix_route and address.metric:
+            yield finding("PL615", f"{address.address} on {address.link}: others manage its prefix route")
+
+
+def _instead(link: str, observed: Observed) -> str:
+    others = [
+        state.address for state in observed.addresses if state.link == link and not state.address.startswith("fe80:")
+    ]
+    return f" (but {', '.join(others)})" if others else ""
+
+
+def _routes(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del root
+    children = {link.name for link in plan.links if link.kind == "macvlan"}
+    for route in plan.routes:
+        wanted = wanted_route(route)
+        same = [one for one in observed.routes if one.key == wanted.key]
+        if not same or any(one.fits(wanted) for one in same):
+            continue
+        other = same[0]
+        if other.protocol == PROTOCOL or any(other.fits(one) for one in last.routes):
+            continue
+        where = f"the route to {other.destination} (metric {other.metric}) via {other.gateway or other.link}"
+        if not route.replaces and other.link not in children:
+            yield finding("PL609", f"{where} is not podlan's")
+        elif not other.plain or not other.link or other.protocol == _RA:
+            yield finding("PL610", f"{where} has more than one next hop, a lifetime, or the like")
+
+
+def _ipv6(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, root
+    if observed.has_ipv6:
+        return
+    if any(":" in address.address for address in plan.addresses) or any(
+        ":" in route.destination for route in plan.routes
+    ):
+        yield finding("PL621", "the plan has IPv6 addresses or routes, the kernel has no IPv6")
+    elif any(key.startswith("net/ipv6/") for key in plan.sysctls):
+        yield finding("PL614", "the kernel has no IPv6")
+
+
+def _sysctls(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, root
+    for key in plan.sysctls:
+        link = link_of(key)
+        comes_with_link = link not in (*observed.links, "", "all", "default")
+        off = key.startswith("net/ipv6/") and not observed.has_ipv6
+        if observed.sysctls[key] is None and not comes_with_link and not off:
+            yield finding("PL618", f"there is no /proc/sys/{key}")
+
+
+def _cni(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, observed
+    if plan.cni is None:
+        return
+    missing = [path for path in plan.cni.plugins if not os.path.exists(root.shown(path))]  # noqa: PTH110 - pathlib costs 10 ms
+    if missing:
+        yield finding("PL611", f"plugin binaries are missing: {', '.join(root.shown(path) for path in missing)}")
+    directory, _, name = plan.cni.file.rpartition("/")
+    try:
+        others = os.listdir(root.shown(directory))  # noqa: PTH208 - as above
+    except OSError:
+        return
+    first = sorted(other for other in others if other.endswith(_LOADED) and other < name)
+    if first:
+        yield finding("PL612", f"{root.shown(directory)}/{first[0]} comes before {name}")
+
+
+_CHECKS: tuple[Check, ...] = (_kernel, _masters, _children, _adopted, _routes, _ipv6, _sysctls, _cni)

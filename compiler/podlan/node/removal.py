@@ -1,0 +1,172 @@
+"""What podlan applied earlier and the plan no longer wants: taken away, and what it had displaced given back. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from podlan.node.addresses import AddressDelete, AddressMetric
+from podlan.node.links import LinkDelete, LinkSet
+from podlan.node.observe import wanted_route
+from podlan.node.operations import SysctlWrite
+from podlan.node.routes import RouteDelete, RouteReplace
+from podlan.plan import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podlan.node.observe import AddressState, LinkState, Observed, RouteState
+    from podlan.node.operations import Operation
+    from podlan.node.state import State
+    from podlan.plan import Plan
+
+ALIAS = "podlan"
+"""How the alias of podlan's own links begins."""
+
+_LINK_AT = 3
+_KERNEL = 2  # RTPROT_KERNEL: routes that come and go with their address
+
+
+def is_own_link(link: LinkState, last: State) -> bool:
+    """Tell whether podlan made, or took over, this link."""
+    return link.kind == "macvlan" and (link.name in last.links or link.alias.startswith(ALIAS))
+
+
+def link_of(key: str) -> str:
+    """Give the link that a sysctl belongs to (net/ipv4/conf/LINK/key), '' for one of the whole namespace."""
+    parts = key.split("/")
+    return parts[_LINK_AT] if len(parts) > _LINK_AT + 1 and parts[2] in ("conf", "neigh") else ""
+
+
+def removals(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]:
+    """Give back and remove, in the order that loses nothing: routes, metrics, addresses, links, flags, sysctls."""
+    wanted_links = {link.name for link in plan.links}
+    leaving = [link for link in observed.links.values() if is_own_link(link, last) and link.name not in wanted_links]
+    names = {link.name for link in leaving}
+    touched = wanted_links | set(last.links) | {route.link for route in last.routes}
+    yield from _routes(plan, last, observed, touched - names)
+    routes = [operation for link in leaving for operation in _routes_of(link, observed, last)]
+    yield from routes
+    yield from _lost_displaced(plan, last, observed)
+    yield from _metrics(plan, last, observed)
+    yield from _addresses(plan, last, observed, touched - names)
+    for link in leaving:
+        yield from _addresses_of(link, observed)
+        yield _delete(link, observed)
+    yield from _promisc(plan, last, observed)
+    yield from _sysctls(plan, last, observed, names)
+
+
+def remove_link(link: LinkState, observed: Observed, last: State) -> Iterator[Operation]:
+    """Delete a link with all that is on it, each thing by an operation that can be undone."""
+    yield from _routes_of(link, observed, last)
+    yield from _addresses_of(link, observed)
+    yield _delete(link, observed)
+
+
+def _delete(link: LinkState, observed: Observed) -> LinkDelete:
+    own = ((key, value) for key, value in observed.sysctls.items() if link_of(key) == link.name)
+    return LinkDelete(link, tuple((key, value) for key, value in own if value is not None))
+
+
+def _routes(plan: Plan, last: State, observed: Observed, links: Iterable[str]) -> Iterator[Operation]:
+    wanted = {wanted_route(route).key for route in plan.routes}
+    for route in observed.routes:
+        own = route.protocol == PROTOCOL or any(route.fits(one) for one in last.routes)
+        if own and route.link in links and route.key not in wanted:
+            yield _give_back(route, last, observed)
+
+
+def _routes_of(link: LinkState, observed: Observed, last: State) -> Iterator[Operation]:
+    for route in observed.routes:
+        if route.link == link.name and route.protocol != _KERNEL:
+            yield _give_back(route, last, observed)
+
+
+def _give_back(route: RouteState, last: State, observed: Observed) -> Operation:
+    displaced = _displaced(route.key, last, observed)
+    return RouteReplace(displaced, route) if displaced and displaced.link != route.link else RouteDelete(route)
+
+
+def _displaced(key: tuple[str, int], last: State, observed: Observed) -> RouteState | None:
+    for route in last.displaced:
+        link = observed.links.get(route.link)
+        if route.key == key and link is not None and link.up:
+            return route
+    return None
+
+
+def _lost_displaced(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]:
+    """Give back a displaced route whose place is empty, because somebody deleted the link that podlan's was on."""
+    wanted = {wanted_route(route).key for route in plan.routes}
+    taken = {route.key for route in observed.routes}
+    for route in last.displaced:
+        if route.key not in wanted and route.key not in taken and _displaced(route.key, last, observed):
+            yield RouteReplace(route)
+
+
+def _metrics(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]:
+    adopted = {f"{address.link} {address.address}" for address in plan.addresses if address.adopt}
+    for state in observed.addresses:
+        key = f"{state.link} {state.address}"
+        if key in last.metrics and key not in adopted and state.metric != last.metrics[key]:
+            yield AddressMetric(state, last.metrics[key])
+
+
+def _addresses(plan: Plan, last: State, observed: Observed, links: Iterable[str]) -> Iterator[Operation]:
+    wanted = {(address.link, address.address) for address in plan.addresses}
+    going = [
+        state
+        for state in observed.addresses
+        if state.key not in wanted
+        and state.link in links
+        and (state.protocol == PROTOCOL or (state.key in last.addresses and state.link in last.links))
+    ]
+    for state in going:
+        key = f"net/ipv4/conf/{state.link}/promote_secondaries"
+        # Else the kernel deletes the other addresses of the prefix along with its first one.
+        promote = _has_neighbours(state, observed, plan) and observed.sysctls.get(key) == "0"
+        if promote:
+            yield SysctlWrite(key, "1", "0")
+        yield AddressDelete(state, _handover(observed.links.get(state.link), state, observed))
+        if promote:
+            yield SysctlWrite(key, "0", "1")
+
+
+def _has_neighbours(state: AddressState, observed: Observed, plan: Plan) -> bool:
+    if ":" in state.address:
+        return False
+    network = ipaddress.ip_interface(state.address).network
+    others = {one.key for one in observed.addresses} | {(one.link, one.address) for one in plan.addresses}
+    return any(
+        link == state.link and address != state.address and ipaddress.ip_interface(address).network == network
+        for link, address in others
+    )
+
+
+def _addresses_of(link: LinkState, observed: Observed) -> Iterator[Operation]:
+    for state in observed.addresses:
+        if state.link == link.name and not state.address.startswith("fe80:"):
+            yield AddressDelete(state, _handover(link, state, observed))
+
+
+def _handover(link: LinkState | None, state: AddressState, observed: Observed) -> str:
+    if link is None or not link.master or observed.address(link.master, state.address) is None:
+        return ""
+    return link.master
+
+
+def _promisc(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]:
+    managed = {link.name for link in plan.links if link.promisc is not None}
+    for name, before in last.promisc.items():
+        state = observed.links.get(name)
+        now = "on" if state is not None and state.promisc else "off"
+        if name not in managed and state is not None and now != before:
+            yield LinkSet(name, "promisc", before, now)
+
+
+def _sysctls(plan: Plan, last: State, observed: Observed, gone: set[str]) -> Iterator[Operation]:
+    for key, (before, value) in last.sysctls.items():
+        # Somebody else's later value stays; what belongs to a link went with it.
+        if key not in plan.sysctls and link_of(key) not in gone and observed.sysctls.get(key) == value != before:
+            yield SysctlWrite(key, before, value)

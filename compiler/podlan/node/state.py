@@ -1,0 +1,214 @@
+"""What podlan remembers on a node: what it applied last, and what it displaced, so that it can give it back."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from podlan.node._errors import BadState, Unusable
+from podlan.node.addresses import AddressMetric
+from podlan.node.links import LinkSet
+from podlan.node.observe import RouteState, wanted_route
+from podlan.node.operations import SysctlWrite
+from podlan.node.routes import RouteReplace
+from podlan.plan import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podlan.node.files import Root
+    from podlan.node.operations import Operation
+    from podlan.plan import Plan
+
+STATE = "/var/lib/podlan/state.json"
+JOURNAL = "/var/lib/podlan/journal.json"
+_VERSION = 1
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What podlan put into a file: all of it (its digest), flags of a variable, or a block; and who pulls it in."""
+
+    path: str
+    digest: str = ""
+    variable: str = ""
+    flags: tuple[str, ...] = ()
+    block: bool = False
+    wants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What podlan applied last. What it displaced: `promisc`, `metrics`, `displaced` routes, `sysctls` (before, set).
+
+    `boot` names the boot and the network namespace that the kernel's part holds for; `restart` are units
+    that still wait for their restart.
+    """
+
+    node: str = ""
+    boot: str = ""
+    links: tuple[str, ...] = ()
+    addresses: tuple[tuple[str, str], ...] = ()
+    routes: tuple[RouteState, ...] = ()
+    promisc: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, int] = field(default_factory=dict)
+    displaced: tuple[RouteState, ...] = ()
+    sysctls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files: tuple[FileRecord, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+def this_boot() -> str:
+    """Name this boot and this network namespace: what the kernel holds does not outlive either."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - pathlib costs 10 ms
+        return f"{file.read().strip()} {os.stat('/proc/self/ns/net').st_ino}"  # noqa: PTH116 - as above
+
+
+def recall(root: Root) -> State:
+    """Read the state; the kernel's part of an earlier boot is void."""
+    shown = root.shown(STATE)
+    try:
+        found = root.read(STATE)
+    except OSError as error:
+        raise Unusable(shown, error) from error
+    if found is None:
+        return State()
+    try:
+        document = json.loads(found.content)
+        if document.pop("version") != _VERSION:
+            raise BadState(shown, "it is of another version of podlan")
+        state = _state(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadState(shown, "it is not what podlan wrote") from error
+    if state.boot != this_boot():
+        return State(node=state.node, files=state.files)
+    return state
+
+
+def _state(document: dict[str, Any]) -> State:
+    return State(
+        node=str(document["node"]),
+        boot=str(document["boot"]),
+        links=tuple(document["links"]),
+        addresses=tuple((link, address) for link, address in document["addresses"]),
+        routes=tuple(_route(route) for route in document["routes"]),
+        promisc=dict(document["promisc"]),
+        metrics=dict(document["metrics"]),
+        displaced=tuple(_route(route) for route in document["displaced"]),
+        sysctls={key: (before, value) for key, (before, value) in document["sysctls"].items()},
+        files=tuple(
+            FileRecord(**{**record, "flags": tuple(record["flags"]), "wants": tuple(record["wants"])})
+            for record in document["files"]
+        ),
+        restart=tuple(document["restart"]),
+    )
+
+
+def _route(document: dict[str, Any]) -> RouteState:
+    return RouteState(**{**document, "metrics": tuple((name, value) for name, value in document["metrics"])})
+
+
+def remember(root: Root, state: State) -> None:
+    """Write the state, at once or not at all."""
+    _write(root, STATE, {"version": _VERSION, **asdict(state)})
+
+
+def open_journal(root: Root, operations: Iterable[Operation]) -> None:
+    """Note that a run has begun, before its first change."""
+    lines = [str(operation) for operation in operations]
+    _write(root, JOURNAL, {"version": _VERSION, "boot": this_boot(), "operations": lines})
+
+
+def is_unfinished(root: Root) -> bool:
+    """Tell whether a run of this boot began and never ended."""
+    try:
+        found = root.read(JOURNAL)
+        return found is not None and json.loads(found.content)["boot"] == this_boot()
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def close_journal(root: Root) -> None:
+    """Note that the run has ended."""
+    root.remove(JOURNAL)
+
+
+def _write(root: Root, path: str, document: dict[str, object]) -> None:
+    content = json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+    try:
+        root.write(path, content, 0o644)
+    except OSError as error:
+        raise Unusable(root.shown(path), error) from error
+
+
+def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations: Iterable[Operation]) -> State:
+    """Give what must be on disk before the first change, so that a killed run loses no ownership and no original."""
+    promisc, metrics, sysctls = dict(last.promisc), dict(last.metrics), dict(last.sysctls)
+    displaced = {route.key: route for route in last.displaced}
+    adopted = {(address.link, address.address) for address in plan.addresses if address.adopt}
+    for operation in operations:
+        match operation:
+            case LinkSet(name=name, attribute="promisc", before=before):
+                promisc.setdefault(name, before)
+            case AddressMetric(state=state) if state.key in adopted:
+                metrics.setdefault(f"{state.link} {state.address}", state.metric)
+            case RouteReplace(before=RouteState() as before) if before.protocol != PROTOCOL:
+                displaced[before.key] = before
+            case SysctlWrite(key=key, value=value, before=str() as before):
+                sysctls[key] = (sysctls.get(key, (before, ""))[0], value)
+    wanted = _applied(last, plan, records)
+    return replace(
+        wanted,
+        links=_union(last.links, wanted.links),
+        addresses=_union(last.addresses, wanted.addresses),
+        routes=_union(last.routes, wanted.routes),
+        files=_both(last.files, wanted.files),
+        promisc=promisc,
+        metrics=metrics,
+        displaced=tuple(displaced.values()),
+        sysctls=sysctls,
+    )
+
+
+def settled(intent: State, plan: Plan, records: Iterable[FileRecord]) -> State:
+    """Give what holds after a run: the plan, and the originals of what the plan still displaces."""
+    promisc = {link.name for link in plan.links if link.promisc is not None}
+    metrics = {f"{address.link} {address.address}" for address in plan.addresses if address.adopt}
+    replaced = {wanted_route(route).key for route in plan.routes}
+    return replace(
+        _applied(intent, plan, records),
+        promisc={name: before for name, before in intent.promisc.items() if name in promisc},
+        metrics={key: metric for key, metric in intent.metrics.items() if key in metrics},
+        displaced=tuple(route for route in intent.displaced if route.key in replaced),
+        sysctls={key: values for key, values in intent.sysctls.items() if key in plan.sysctls},
+    )
+
+
+def _applied(last: State, plan: Plan, records: Iterable[FileRecord]) -> State:
+    return replace(
+        last,
+        node=plan.node,
+        boot=this_boot(),
+        links=tuple(link.name for link in plan.links if link.kind == "macvlan"),
+        addresses=tuple((address.link, address.address) for address in plan.addresses if not address.adopt),
+        routes=tuple(wanted_route(route) for route in plan.routes),
+        files=tuple(records),
+    )
+
+
+def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
+    return (*first, *(item for item in second if item not in first))
+
+
+def _both(last: tuple[FileRecord, ...], wanted: tuple[FileRecord, ...]) -> tuple[FileRecord, ...]:
+    # A file may hold the old flags or the new ones when the run ends early: remember both.
+    merged = {record.path: record for record in last}
+    for record in wanted:
+        old = merged.get(record.path, record)
+        same_variable = old.variable == record.variable
+        flags = _union(old.flags, record.flags) if same_variable else record.flags
+        merged[record.path] = replace(record, flags=flags, wants=_union(old.wants, record.wants))
+    return tuple(merged.values())

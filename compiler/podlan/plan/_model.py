@@ -1,0 +1,123 @@
+"""A node's plan: everything one node must have, as plain data. The waist between compiler and node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+PLAN_VERSION = 1
+"""Version of the plan's JSON form; a node refuses a plan of a newer one."""
+
+PROTOCOL = 112
+"""Protocol number of podlan's own routes and addresses (rtm_protocol, IFA_PROTO); unassigned in rtnetlink(7)."""
+
+Mode = Literal["bridge", "private", "vepa", "passthru"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface.
+
+    `kind` 'master': it exists already; podlan waits for it, sets its promiscuous flag (None: leaves it)
+    and never creates or deletes it. `kind` 'macvlan': podlan's own child of `master`, up, with this mode,
+    MAC and alias.
+    """
+
+    name: str
+    kind: Literal["master", "macvlan"]
+    promisc: bool | None = None
+    master: str = ""
+    mode: Mode = "bridge"
+    mac: str = ""
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address with prefix length ('172.16.129.199/32') on a link.
+
+    `metric` is that of its prefix route (kernel 4.18), 0 for the kernel's own choice. `adopt`: the address
+    belongs to the operating system; podlan waits for it, changes its metric only, and never adds or
+    deletes it. `announce`: tell the neighbours (gratuitous ARP) when it appears.
+    """
+
+    link: str
+    address: str
+    metric: int = 0
+    adopt: bool = False
+    announce: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the main table.
+
+    `destination` is a network ('0.0.0.0/0' for the default route); without `gateway` it is on-link
+    (scope link); `source` is the preferred source address; `metric` 0 is the kernel's default (1024 for
+    IPv6). `replaces`: take the place of another's route with the same destination and metric, and give
+    it back at the end.
+    """
+
+    link: str
+    destination: str
+    gateway: str = ""
+    source: str = ""
+    metric: int = 0
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFlags:
+    """Command-line flags that must stand in a shell-style variable (`KUBELET_EXTRA_ARGS="..."`) of a file."""
+
+    variable: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on the node; exactly one of `source`, `env_flags` and `block` is given.
+
+    `source`: the whole file, at this path relative to the node's directory. `env_flags`: merged into
+    the file's other flags and lines, which stay. `block`: these lines between podlan's marks, the rest
+    of the file stays. `mode` is octal text ('0644'). `restart`: units that read the file only at their
+    start. `wanted_by`: for a systemd unit, the targets that pull it in.
+    """
+
+    path: str
+    mode: str = "0644"
+    source: str = ""
+    env_flags: EnvFlags | None = None
+    block: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    wanted_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An address that must still answer (ARP for IPv4, neighbour discovery for IPv6) after a change."""
+
+    link: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cni:
+    """What preflight looks for: podlan's configuration file and the plugin binaries it calls (absolute paths)."""
+
+    file: str
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a node must have. `sysctls` maps a path below /proc/sys to its value, in the order to write them."""
+
+    node: str
+    links: tuple[Link, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    sysctls: dict[str, str] = field(default_factory=dict)
+    files: tuple[File, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    cni: Cni | None = None

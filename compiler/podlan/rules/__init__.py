@@ -1,0 +1,25 @@
+"""The rules: one function each, a stable code each; no rule stops another from running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podlan.rules import _addresses, _references, _versions
+from podlan.rules._registry import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podlan.addressing import Ground
+    from podlan.diagnostics import Finding
+    from podlan.inventory import Site
+
+RULES: tuple[Rule, ...] = (*_addresses.RULES, *_references.RULES, *_versions.RULES)
+
+
+def run(site: Site, grounds: Mapping[str, Ground]) -> list[Finding]:
+    """Run every rule and give all findings."""
+    return [finding for rule in RULES for finding in rule.check(site, grounds)]
+
+
+__all__ = ["RULES", "Rule", "run"]

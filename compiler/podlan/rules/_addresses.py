@@ -1,0 +1,328 @@
+"""PL2xx: addresses that cannot be what the inventory says they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podlan.addressing import Addresses, Claim, Ground, Kind, Range, address_path, subnets_of
+from podlan.diagnostics import Finding
+from podlan.rules._registry import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from podlan.diagnostics import Place
+    from podlan.inventory import AddressRange, Site
+    from podlan.source import KeyPath
+
+
+@rule("PL201", "pinned range outside its subnet")
+def pin_outside(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A pinned range lies inside a subnet that the node's master carries.
+
+    Why: host-local refuses a range whose ends are outside its subnet, and pods could not reach anybody from there.
+    Source: containernetworking/plugins, host-local `Range.Canonicalize` ("RangeEnd X not in network Y").
+    """
+    for node in site.nodes:
+        for attachment in node.attachments:
+            names = [name for name in subnets_of(site, attachment) if name in grounds]
+            base = site.origin(node, "masters", attachment.name, "ranges")
+            for index, written in enumerate(attachment.ranges):
+                item = Range.of(written)
+                if names and not any(grounds[name].network.contains(item) for name in names):
+                    cidrs = " or ".join(f"{name} ({site.subnets[name].cidr})" for name in names)
+                    also = [site.place(("subnets", name, "cidr"), label="the subnet") for name in names]
+                    yield Finding(
+                        "PL201",
+                        f"the range {item} pinned for {node.name} is not inside {cidrs}",
+                        site.place((*base, index)),
+                        hint=f"{attachment.name} carries {', '.join(names)} only",
+                        also=_present(also),
+                    )
+
+
+@rule("PL202", "overlapping pinned ranges")
+def pins_overlap(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """Two pinned ranges share no address.
+
+    Why: host-local knows one node only; two nodes with a common address hand it out twice, without any error.
+    Source: containernetworking/plugins#262 and multus-cni#144: the commonest complaint about macvlan with host-local.
+    """
+    for ground in grounds.values():
+        for first, second in _collisions(ground):
+            if first.kind is Kind.PIN and second.kind is Kind.PIN:
+                later, earlier = _by_place(site, first, second)
+                shared = first.range.shared(second.range)
+                yield Finding(
+                    "PL202",
+                    f"the slice {later.range} of {later.owner} overlaps {earlier.range} of {earlier.owner} in {shared}",
+                    site.place(later.path),
+                    hint=_remainder(later.range, earlier.range),
+                    also=_present([site.place(earlier.path, label=f"{earlier.owner} has it here")]),
+                )
+
+
+@rule("PL203", "an address that means something else in a slice")
+def reserved_in_slice(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A pod is never given an address that already means something else.
+
+    That is the network and broadcast address, the gateway, a node's own address, or a reservation.
+    Why: host-local hands out whatever lies in its range, .0, .255 and the printer included; only the gateway
+    is skipped, and then the slice is one address short.
+    Source: containernetworking/plugins, host-local has no `exclude`; unknown keys are ignored.
+    """
+    for ground in grounds.values():
+        for first, second in _collisions(ground):
+            if (first.kind is Kind.PIN) == (second.kind is Kind.PIN):
+                continue
+            pin, other = (first, second) if first.kind is Kind.PIN else (second, first)
+            yield Finding(
+                "PL203",
+                f"the slice {pin.range} of {pin.owner} holds {other}",
+                site.place(pin.path),
+                hint=_remainder(pin.range, other.range),
+                also=_present([site.place(other.path, label=f"{other.kind.value} stands here")]),
+            )
+
+
+@rule("PL204", "duplicate node address")
+def duplicate_node_address(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """Every address belongs to one node.
+
+    Why: two machines with one address cut each other off.
+    """
+    del grounds  # nodes' addresses need not lie in a subnet of the site
+    seen: dict[Range, tuple[str, Place | None]] = {}
+    for node in site.nodes:
+        for attachment in node.attachments:
+            for index, address in enumerate(attachment.addresses):
+                item = Range.of_address(address)
+                place = site.place(address_path(site, node, attachment, index))
+                if item in seen:
+                    other, first = seen[item]
+                    message = f"{node.name} has the address {address} of {other}"
+                    also = _present([first.labelled(f"{other} has it here") if first else None])
+                    yield Finding("PL204", message, place, hint="give one of them another address", also=also)
+                else:
+                    seen[item] = (node.name, place)
+
+
+@rule("PL206", "a node's address that is not usable")
+def node_address_taken(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A node's own address is not the gateway's, nor the network or broadcast address.
+
+    Why: it would answer for the gateway, or not be reachable at all.
+    """
+    special = (Kind.GATEWAY, Kind.NETWORK, Kind.BROADCAST, Kind.ANYCAST)
+    for ground in grounds.values():
+        for first, second in _collisions(ground):
+            pair = {first.kind: first, second.kind: second}
+            other = next((pair[kind] for kind in special if kind in pair), None)
+            if other is not None and Kind.NODE in pair:
+                node = pair[Kind.NODE]
+                yield Finding(
+                    "PL206",
+                    f"the address of {node.owner} is {other}",
+                    site.place(node.path),
+                    hint="give the node another address",
+                    also=_present([site.place(other.path, label=f"{other.kind.value} stands here")]),
+                )
+
+
+@rule("PL207", "a gateway that cannot be one")
+def gateway_outside(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """The gateway is a usable address of its subnet.
+
+    Why: host-local accepts any gateway, and the plugin then fails at every pod with "network is unreachable".
+    Source: containernetworking/plugins 0.8.0 dropped the check that the gateway lies in the subnet.
+    """
+    for name, ground in grounds.items():
+        gateway = ground.subnet.gateway
+        if gateway is None:
+            continue
+        item = Range.of_address(gateway)
+        unusable = [claim for claim in ground.claims if claim.kind in (Kind.NETWORK, Kind.BROADCAST, Kind.ANYCAST)]
+        what = next((claim.kind.value for claim in unusable if claim.range == item), "")
+        if not ground.network.contains(item):
+            what = "an address outside the subnet"
+        if what:
+            yield Finding(
+                "PL207",
+                f"the gateway {gateway} of {name} is {what}",
+                site.place(("subnets", name, "gateway")),
+                hint=f"the subnet is {ground.subnet.cidr}",
+                also=_present([site.place(("subnets", name, "cidr"), label="the subnet")]),
+            )
+
+
+@rule("PL208", "pool or reservation outside its subnet")
+def outside_subnet(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A pool and a reservation lie inside their subnet, and a shim pool inside a subnet of its master.
+
+    Why: addresses elsewhere are not on this wire; a reservation elsewhere protects nothing.
+    """
+    for name, ground in grounds.items():
+        subnet = ground.subnet
+        written: list[tuple[AddressRange, KeyPath]] = [
+            *((item, ("subnets", name, "pool", index)) for index, item in enumerate(subnet.pool)),
+            *(
+                (item.range, ("subnets", name, "reserved", index, "range"))
+                for index, item in enumerate(subnet.reserved)
+            ),
+        ]
+        for item, path in written:
+            if not ground.network.contains(Range.of(item)):
+                message = f"{Range.of(item)} is not inside {name} ({subnet.cidr})"
+                also = _present([site.place(("subnets", name, "cidr"), label="the subnet")])
+                yield Finding("PL208", message, site.place(path), also=also)
+    for name, master in site.inventory.masters.items():
+        networks = [grounds[subnet].network for subnet in master.subnets if subnet in grounds]
+        for index, item in enumerate(master.host_access.pool):
+            if networks and not any(network.contains(Range.of(item)) for network in networks):
+                message = f"{Range.of(item)} is in no subnet that {name} carries"
+                yield Finding("PL208", message, site.place(("masters", name, "hostAccess", "pool", index)))
+
+
+@rule("PL209", "a pod route to the subnet itself")
+def route_to_own_subnet(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """Pods get no route to their own subnet by way of the gateway.
+
+    Why: with plugins 0.7 such a route was skipped, since the connected one existed. From 1.0 on it is added before
+    the connected route, and pods send all traffic of the LAN to the gateway; a router that does not send it
+    back to the same wire loses every packet between pods and their neighbours.
+    Source: containernetworking/plugins, pkg/ipam/ipam_linux.go: RouteAddEcmp since 1.0.
+    """
+    for name, ground in grounds.items():
+        for index, route in enumerate(ground.subnet.routes):
+            if route.dst != ground.subnet.cidr or route.gw is not None:
+                continue
+            for node in site.nodes:
+                plugins = node.cni.plugins.version
+                carried = any(name in attachment.master.subnets for attachment in node.attachments)
+                if carried and (plugins is None or plugins.major >= 1):
+                    version = f"plugins {plugins}" if plugins else "current plugins"
+                    yield Finding(
+                        "PL209",
+                        f"with {version} ({node.name}) the route to {route.dst} leads the LAN's traffic to the gateway",
+                        site.place(("subnets", name, "routes", index)),
+                        hint="remove it: pods have the connected route anyway",
+                    )
+                    break
+
+
+@rule("PL210", "overlapping subnets")
+def subnets_overlap(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """The subnets of a site share no address.
+
+    Why: an address that is in two subnets could be given away twice.
+    """
+    ordered = sorted(grounds.values(), key=lambda ground: (ground.network, ground.name))
+    for index, ground in enumerate(ordered):
+        for other in ordered[index + 1 :]:
+            if not ground.network.overlaps(other.network):
+                break
+            yield Finding(
+                "PL210",
+                f"the subnets {ground.name} ({ground.subnet.cidr}) and {other.name} ({other.subnet.cidr}) overlap",
+                site.place(("subnets", other.name, "cidr")),
+                also=_present([site.place(("subnets", ground.name, "cidr"), label=f"{ground.name} is here")]),
+            )
+
+
+@rule("PL211", "a node without a size")
+def size_missing(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """Every node says how many pods it has, by its master's podsPerNode, its own `pods`, or pinned ranges.
+
+    Why: a slice cannot be cut without a size, and a guess would be locked for good.
+    """
+    del grounds
+    for node in site.nodes:
+        for attachment in node.attachments:
+            if attachment.pods is None and not attachment.ranges:
+                yield Finding(
+                    "PL211",
+                    f"nothing says how many pods {node.name} has on {attachment.name}",
+                    site.place(("nodes", node.name), key=True),
+                    hint=f"give masters.{attachment.name} a podsPerNode, or the node `pods` or `ranges`",
+                    also=_present([site.place(("masters", attachment.name), key=True, label="the master")]),
+                )
+
+
+@rule("PL212", "a subnet too small for pods")
+def subnet_too_small(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A subnet has room for a network address, a gateway and a pod.
+
+    Source: containernetworking/plugins, host-local: "Network X too small to allocate from" for /31 and /32.
+    """
+    for name, ground in grounds.items():
+        if ground.network.size < 4:  # noqa: PLR2004 - a /30 or /126 is the smallest that host-local takes
+            message = f"{ground.subnet.cidr} is too small to give pods an address"
+            yield Finding(
+                "PL212", message, site.place(("subnets", name, "cidr")), hint="host-local needs a /30 or more"
+            )
+
+
+@rule("PL213", "a pod route that cannot work")
+def route_next_hop(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A pod route has a next hop on the subnet: its own `gw`, or the subnet's gateway.
+
+    Why: the plugin gives a route without `gw` the gateway, and where none is given host-local makes up the first
+    address of the subnet, which need not exist; a next hop elsewhere fails with "network is unreachable".
+    Source: containernetworking/plugins, pkg/ipam/ipam_linux.go and host-local `Range.Canonicalize`.
+    """
+    for name, ground in grounds.items():
+        for index, route in enumerate(ground.subnet.routes):
+            path = ("subnets", name, "routes", index)
+            hop = route.gw or ground.subnet.gateway
+            problem = ""
+            if route.dst.version != ground.network.family:
+                problem = f"is of another family than {name}"
+            elif hop is None:
+                problem = "has no next hop: neither it nor the subnet has a gateway"
+            elif route.gw is not None and not ground.network.contains(Range.of_address(route.gw)):
+                problem = f"leads to {route.gw}, which is not on {name} ({ground.subnet.cidr})"
+            if problem:
+                yield Finding("PL213", f"the pod route to {route.dst} {problem}", site.place(path))
+
+
+def _collisions(ground: Ground) -> Iterator[tuple[Claim, Claim]]:
+    """Give every pair of claims that share an address, by one sweep over the sorted claims."""
+    active: list[Claim] = []
+    for claim in ground.claims:
+        active = [other for other in active if other.range.last >= claim.range.first]
+        for other in active:
+            yield other, claim
+        active.append(claim)
+
+
+def _by_place(site: Site, first: Claim, second: Claim) -> tuple[Claim, Claim]:
+    """Order two claims so that the one written later comes first: it is the one to change."""
+    places = [(site.place(claim.path), claim) for claim in (first, second)]
+    earlier, later = sorted(places, key=lambda pair: (pair[0] is not None, pair[0]))
+    return later[1], earlier[1]
+
+
+def _remainder(item: Range, taken: Range) -> str:
+    left = Addresses(item.family, [item])
+    left.remove(taken)
+    return f"take {' and '.join(str(part) for part in left)} instead" if len(left) else "take another range"
+
+
+def _present(places: list[Place | None]) -> tuple[Place, ...]:
+    return tuple(place for place in places if place is not None)
+
+
+RULES = (
+    pin_outside,
+    pins_overlap,
+    reserved_in_slice,
+    duplicate_node_address,
+    node_address_taken,
+    gateway_outside,
+    outside_subnet,
+    route_to_own_subnet,
+    subnets_overlap,
+    size_missing,
+    subnet_too_small,
+    route_next_hop,
+)

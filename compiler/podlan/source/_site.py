@@ -1,0 +1,226 @@
+"""A site's files, read and merged by section into one tree that still knows where everything stands."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from podlan.diagnostics import Exit, Finding, Place, PodlanError
+from podlan.source._document import Document, Spot, parse
+
+SIZE_LIMIT = 64 * 1024 * 1024
+"""Largest file that is read, in bytes: a site of 100,000 nodes needs about 12 MiB."""
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""The way to a value: keys of mappings and indexes of lists, from the top."""
+
+_TEMPLATE_DIRECTORY = "templates"
+
+
+class CannotRead(PodlanError):
+    """A file or directory of the site that the operating system does not let us read."""
+
+    exit_code: ClassVar[int] = Exit.ENVIRONMENT
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot read {self.path}: {self.reason}"
+
+
+@dataclass(slots=True)
+class Source:
+    """A site as it is written: merged data, the texts of its files, and the place of every key and value."""
+
+    path: Path
+    data: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    _owners: dict[KeyPath, tuple[str, Spot]] = field(default_factory=dict)
+
+    @property
+    def lock_path(self) -> Path:
+        """Where the site's lock stands: beside its files."""
+        return (self.path if self.path.is_dir() else self.path.parent) / "podlan.lock"
+
+    def place(self, path: KeyPath, *, key: bool = False, label: str = "") -> Place | None:
+        """Find where a value stands, or its nearest ancestor that does; `key` asks for its key instead."""
+        for depth in (2, 1):
+            owner = self._owners.get(path[:depth])
+            if owner is not None:
+                return _find(owner[0], owner[1], path[depth - 1 :], label, key=key)
+        first = next(iter(self.texts), None)
+        return None if first is None else Place(first, 1, 1, label=label)
+
+    def written(self, place: Place | None) -> str:
+        """Give the text under a place, as it stands in the file (`1.30`, where the data says 1.3)."""
+        lines = self.texts.get(place.file, "").splitlines() if place else []
+        if place is None or place.line > len(lines):
+            return ""
+        return lines[place.line - 1][place.column - 1 : place.column - 1 + place.length]
+
+    def has(self, path: KeyPath) -> bool:
+        """Tell whether the inventory says anything at this path."""
+        return self.get(path, _ABSENT) is not _ABSENT
+
+    def get(self, path: KeyPath, default: Any = None) -> Any:  # noqa: ANN401 - data of any shape
+        """Give what is written at a path."""
+        value: Any = self.data
+        for step in path:
+            in_mapping = isinstance(value, dict) and step in value
+            in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
+            if not in_mapping and not in_list:
+                return default
+            value = value[step]
+        return value
+
+    def add(self, document: Document) -> None:
+        """Merge one file: sections that are mappings of names are joined, anything defined twice is a finding."""
+        self.findings += document.findings
+        if document.data is None:
+            return
+        if not isinstance(document.data, dict):
+            place = Place(document.file, document.spot[0] + 1, document.spot[1] + 1)
+            self.findings.append(Finding("PL009", "a site's file holds keys and values, not this", place))
+            return
+        spots = document.spot[3]
+        for key, value in document.data.items():
+            if key not in self.data:
+                self.data[key] = dict(value) if isinstance(value, dict) else value
+                self._own((key,), document.file, spots[key])
+            elif key in _SPLIT and isinstance(value, dict) and isinstance(self.data[key], dict):
+                self._join(key, value, document.file, spots[key][3][3])
+            else:
+                self._report_twice((key,), document.file, spots[key])
+
+    def _own(self, path: KeyPath, file: str, spot: Spot) -> None:
+        self._owners[path] = (file, spot)
+        if len(path) == 1 and path[0] in _SPLIT and isinstance(spot[3][3], dict):
+            for name, child in spot[3][3].items():
+                self._owners[(path[0], name)] = (file, child)
+
+    def _join(self, section: str, entries: dict[str, Any], file: str, spots: dict[str, Spot]) -> None:
+        for name, value in entries.items():
+            if name in self.data[section]:
+                self._report_twice((section, name), file, spots[name])
+            else:
+                self.data[section][name] = value
+                self._own((section, name), file, spots[name])
+
+    def _report_twice(self, path: KeyPath, file: str, spot: Spot) -> None:
+        first = self.place(path, key=True, label="first defined here")
+        place = Place(file, spot[0] + 1, spot[1] + 1, spot[2])
+        message = f"{dotted(path)} is defined twice"
+        self.findings.append(
+            Finding("PL008", message, place, hint="keep one of them", also=(first,) if first is not None else ())
+        )
+
+
+_ABSENT = object()
+_SPLIT = frozenset({"subnets", "masters", "profiles", "nodes"})
+
+
+def dotted(path: KeyPath) -> str:
+    """Write a path as people read it: `nodes["n1.dc1"].ranges[0]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.isidentifier():
+            text += f".{step}" if text else step
+        else:
+            text += f'["{step}"]'
+    return text
+
+
+def _find(file: str, spot: Spot, path: KeyPath, label: str, *, key: bool) -> Place:
+    """Walk from an owner's key spot, whose own key is path[0], as far as the tree goes."""
+    line, column, length, value = spot
+    found_key = True
+    for step in path[1:]:
+        children = value[3]
+        if isinstance(children, dict) and step in children:
+            line, column, length, value = children[step]
+        elif isinstance(children, list) and isinstance(step, int) and step < len(children):
+            value = children[step]
+            line, column, length = value[0], value[1], value[2]
+        else:
+            found_key = False
+            break
+    if found_key and not key:
+        line, column, length = value[0], value[1], value[2]
+    return Place(file, line + 1, column + 1, length, label)
+
+
+def read_site(path: Path) -> Source:
+    """Read a site: one file, or every *.yaml of a directory and its subdirectories.
+
+    Directories whose names begin with a dot or are 'templates' are not entered. Names and contents that
+    are wrong are findings; raises CannotRead for what the operating system refuses.
+    """
+    source = Source(path)
+    for file in _files(path, source.findings):
+        name = str(file)
+        text = _text(file, source.findings)
+        if text is not None:
+            source.texts[name] = text
+            source.add(parse(name, text))
+    if not source.texts and not source.findings:
+        message = f"{path} holds no *.yaml file, so it is no site"
+        source.findings.append(Finding("PL001", message, hint="name the directory or file of an inventory"))
+    return source
+
+
+def _files(path: Path, findings: list[Finding]) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise CannotRead(Path(error.filename), error.strerror or str(error)) from error
+
+    root = path.resolve()
+    for directory, subdirectories, names in os.walk(path, onerror=refuse):
+        subdirectories[:] = sorted(
+            name for name in subdirectories if not name.startswith(".") and name != _TEMPLATE_DIRECTORY
+        )
+        for name in sorted(names):
+            file = Path(directory, name)
+            if name.startswith("."):
+                continue
+            if name.endswith(".yml"):
+                message = "a site's files end in .yaml; this one would be easy to overlook"
+                findings.append(
+                    Finding("PL006", message, Place(str(file), 1, 1), hint=f"rename it to {name[:-4]}.yaml")
+                )
+            elif name.endswith(".yaml"):
+                if file.is_symlink() and not file.resolve().is_relative_to(root):
+                    message = "a symbolic link that leads out of the site is not read"
+                    findings.append(
+                        Finding("PL014", message, Place(str(file), 1, 1), hint="copy the file into the site")
+                    )
+                else:
+                    found.append(file)
+    return sorted(found)
+
+
+def _text(file: Path, findings: list[Finding]) -> str | None:
+    try:
+        if file.stat().st_size > SIZE_LIMIT:
+            raise CannotRead(file, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
+        content = file.read_bytes()
+    except OSError as error:
+        raise CannotRead(file, error.strerror or str(error)) from error
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+        place = Place(str(file), line, column)
+        findings.append(Finding("PL010", "not UTF-8 text", place, hint="save the file as UTF-8"))
+        return None

@@ -1,0 +1,156 @@
+"""What must hold whatever happens to a site: random histories, and a checker that shares no code with podlan."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sites import allocated, site
+
+from podlan.addressing import Lock, read_lock
+
+NAMES = st.sampled_from([f"n{number}" for number in range(12)])
+RESERVABLE = st.integers(min_value=10, max_value=250)
+
+
+def addresses(text: str) -> set[int]:
+    """Read the lock's own notation, by ipaddress alone."""
+    found: set[int] = set()
+    for item in text.split(","):
+        first, _, last = item.partition("-")
+        found |= set(range(int(ip_address(first)), int(ip_address(last or first)) + 1))
+    return found
+
+
+class History(RuleBasedStateMachine):
+    """Nodes come, go, grow, are pinned and released; a change that podlan refuses does not happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.reserved: list[str] = []
+        self.policy = "aligned"
+        self.text = ""
+
+    def lock(self) -> Lock:
+        if not self.text:
+            return Lock()
+        lock, findings = read_lock("podlan.lock", self.text)
+        assert not findings
+        return lock
+
+    def apply(self, nodes: dict[str, dict[str, Any]], reserved: list[str] | None = None, **options: Any) -> bool:
+        reserved = self.reserved if reserved is None else reserved
+        subnet = {
+            "cidr": "10.0.0.0/24",
+            "gateway": "10.0.0.254",
+            "reserved": [{"range": item, "reason": "test"} for item in reserved],
+        }
+        where = site(nodes, {"lan": subnet}, allocate=self.policy)
+        result = allocated(where, self.lock(), **options)
+        if result.findings:
+            return False
+        self.nodes, self.reserved, self.text = nodes, reserved, result.lock.text()
+        again = allocated(where, self.lock())
+        assert not again.findings
+        assert again.lock.text() == self.text, "compiling again changes nothing"
+        reordered = site(dict(reversed(nodes.items())), {"lan": subnet}, allocate=self.policy)
+        assert allocated(reordered, self.lock()).lock.text() == self.text, "the order of keys does not matter"
+        return True
+
+    def facts(self, kind: str) -> dict[tuple[str, str], set[int]]:
+        lines = [line.split(" ") for line in self.text.splitlines()[1:]]
+        return {
+            (node, text): addresses(text)
+            for what, _, node, text in [line for line in lines if len(line) == 4]
+            if what == kind
+        }
+
+    def unmoved_but(self, before: dict[tuple[str, str], set[int]], name: str) -> None:
+        after = self.facts("slice")
+        for node, text in before:
+            if node != name:
+                assert (node, text) in after, f"the slice of {node} moved because of {name}"
+
+    @rule(name=NAMES, pods=st.integers(1, 40))
+    def add(self, name, pods):
+        before = self.facts("slice")
+        if name not in self.nodes and self.apply({**self.nodes, name: {"pods": pods}}):
+            self.unmoved_but(before, name)
+
+    @precondition(lambda self: self.nodes)
+    @rule(data=st.data())
+    def remove(self, data):
+        name = data.draw(st.sampled_from(sorted(self.nodes)))
+        before = self.facts("slice")
+        assert self.apply({key: value for key, value in self.nodes.items() if key != name})
+        self.unmoved_but(before, name)
+        held = {key for key in before if key[0] == name}
+        quarantined = set().union(*self.facts("quarantine").values()) if self.facts("quarantine") else set()
+        assert all(before[key] <= quarantined for key in held), "what a node gave up is quarantined"
+
+    @precondition(lambda self: self.nodes)
+    @rule(data=st.data(), pods=st.integers(1, 60), move=st.booleans())
+    def resize(self, data, pods, move):
+        name = data.draw(st.sampled_from(sorted(self.nodes)))
+        before = self.facts("slice")
+        if self.apply({**self.nodes, name: {"pods": pods}}, move={name} if move else set()):
+            self.unmoved_but(before, name)
+
+    @rule(name=NAMES, first=RESERVABLE, size=st.integers(1, 12))
+    def pin(self, name, first, size):
+        before = self.facts("slice")
+        item = f"10.0.0.{first}-{min(first + size, 253)}"
+        if first <= 253 and self.apply({**self.nodes, name: {"ranges": [item]}}):
+            self.unmoved_but(before, name)
+
+    @rule(first=RESERVABLE)
+    def reserve(self, first):
+        before = self.facts("slice")
+        if self.apply(self.nodes, [*self.reserved, f"10.0.0.{first}"]):
+            self.unmoved_but(before, "")
+
+    @precondition(lambda self: "quarantine" in self.text)
+    @rule()
+    def release(self):
+        kept = [line for line in self.text.splitlines() if not line.startswith("quarantine")]
+        self.text = "\n".join(kept) + "\n"
+
+    @invariant()
+    def nobody_shares_an_address(self):
+        seen: dict[int, str] = {int(ip_address("10.0.0.0")): "network", int(ip_address("10.0.0.255")): "broadcast"}
+        seen[int(ip_address("10.0.0.254"))] = "gateway"
+        for item in self.reserved:
+            seen |= dict.fromkeys(addresses(item), "reserved")
+        for kind in ("slice", "shim"):
+            for (node, _), held in self.facts(kind).items():
+                for address in held:
+                    assert address not in seen, f"{ip_address(address)} is {node}'s and {seen[address]}'s"
+                    seen[address] = node
+        for (node, _), held in self.facts("quarantine").items():
+            assert not any(seen.get(address, node) not in (node, "reserved") for address in held)
+
+    @invariant()
+    def every_node_has_what_it_asked_for(self):
+        sizes: dict[str, int] = {}
+        for (node, _), held in self.facts("slice").items():
+            sizes[node] = len(held)
+        for name, node in self.nodes.items():
+            assert sizes[name] >= node.get("pods", 0)
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+class PackedHistory(History):
+    def __init__(self) -> None:
+        super().__init__()
+        self.policy = "packed"
+
+
+TestPackedHistory = PackedHistory.TestCase
+TestPackedHistory.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

@@ -1,0 +1,190 @@
+"""Labs come and go as wholes, whatever happens to the podlan that builds them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, machine, processes_with, traces, unchanged
+from podlan.lab import Options, down, verify
+from podlan.lab.command import default_name
+from podlan.lab.errors import BadName, ForeignLab
+from podlan.lab.life import opened
+from podlan.lab.state import Home
+
+pytestmark = pytest.mark.kernel
+
+DRIVE = [sys.executable, str(Path(__file__).with_name("drive.py"))]
+
+
+def lab(*words, **environment):
+    return subprocess.run(
+        [*DRIVE, *words], capture_output=True, text=True, check=False, env=os.environ | environment, timeout=60
+    )
+
+
+def started(*words, **environment):
+    return subprocess.Popen(
+        [*DRIVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
+
+
+def hang(name):
+    return {"RECONCILE": f"echo >/run/reached; sleep {sixty(name)}"}
+
+
+def sixty(name):
+    """A minute's sleep that can be told from those of other tests."""
+    return f"60.{abs(hash(name))}"
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def reconciling(name):
+    return lambda: len(list(ROOT.glob(f"{name}/nodes/*/root/run/reached"))) == 3
+
+
+@pytest.fixture
+def clean():
+    before = machine()
+    yield
+    assert unchanged(before)
+
+
+def test_up_verify_and_down_are_commands_of_their_own(name):
+    built = lab("up", "shim", "--name", name)
+    assert (built.returncode, built.stdout) == (0, ""), built.stderr
+    assert f"lab {name}: 3 nodes, 6 pods up in" in built.stderr
+    assert processes_with(f"/podlan-lab/{name}") == []
+    verified = lab("verify", "shim", "--name", name)
+    assert verified.returncode == 0, verified.stdout
+    assert "跨主机容器互通" in verified.stdout
+    removed = lab("down", "shim", "--name", name)
+    assert (removed.returncode, removed.stderr) == (0, f"lab {name}: removed\n")
+    assert traces(name) == []
+    assert lab("down", "shim", "--name", name).stderr == f"lab {name}: nothing to remove\n"
+
+
+def test_a_broken_promise_ends_verify_with_one(name):
+    assert lab("up", "shim", "--name", name, "--pods", "1", NODES="node-1").returncode == 0
+    two_answer = "for name in eth0 macvlan0; do echo 0 >/proc/sys/net/ipv4/conf/$name/arp_filter; done"
+    inside = ["nsenter", f"--net={ROOT / name / 'nodes/node-1/net'}", "sh", "-c", two_answer]
+    subprocess.run(inside, check=True)
+    assert lab("verify", "shim", "--name", name, "--format", "json").returncode == 1
+
+
+def test_a_second_up_of_a_name_is_refused_and_harms_nothing(name):
+    assert lab("up", "none", "--name", name, "--pods", "0", NODES="node-1").returncode == 0
+    assert f"lab {name} is up already" in lab("up", "none", "--name", name).stderr
+    assert lab("verify", "none", "--name", name).returncode == 0
+
+
+def test_a_lab_that_somebody_works_on_is_busy(name):
+    builder = started("up", "none", "--name", name, **hang(name))
+    wait_for(reconciling(name))
+    assert f"process {builder.pid} works on lab {name} now" in lab("down", "none", "--name", name).stderr
+    builder.terminate()
+    assert builder.wait() == 143
+
+
+@pytest.mark.usefixtures("clean")
+def test_demos_show_the_matrix_do_not_disturb_each_other_and_leave_nothing():
+    for demo in [started("demo", "shim") for _ in range(3)]:
+        out, err = demo.communicate(timeout=60)
+        assert demo.returncode == 0, err
+        assert "everything is as the plans promise" in out
+        assert traces(f"demo-{demo.pid}") == []
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_demo_leaves_nothing(end):
+    demo = started("demo", "shim", **hang("demo"))
+    name = f"demo-{demo.pid}"
+    wait_for(reconciling(name))
+    demo.send_signal(end)
+    demo.send_signal(end)  # an impatient second one changes nothing
+    _, err = demo.communicate(timeout=10)
+    assert demo.returncode == 128 + end, err
+    assert "Traceback" not in err
+    assert traces(name) == []
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_demo_can_be_interrupted_at_any_time():
+    for tenths in range(2, 14, 2):
+        demo = started("demo", "shim")
+        time.sleep(tenths / 10)
+        demo.terminate()
+        _, err = demo.communicate(timeout=10)
+        assert demo.returncode in {0, 143, -signal.SIGTERM}, err
+        assert "Traceback" not in err
+        assert traces(f"demo-{demo.pid}") == []
+
+
+@pytest.mark.usefixtures("clean")
+def test_the_next_demo_removes_what_a_killed_one_has_left():
+    demo = started("demo", "shim", **hang("demo"))
+    name = f"demo-{demo.pid}"
+    wait_for(reconciling(name))
+    demo.kill()
+    demo.wait()
+    assert lab("demo", "none", "--pods", "0", NODES="node-1").returncode == 0
+    assert traces(name) == []
+    demo.communicate()
+
+
+@pytest.mark.parametrize("next_command", ["up", "down"])
+def test_the_next_command_removes_what_a_killed_up_has_left(name, next_command):
+    builder = started("up", "shim", "--name", name, **hang(name))
+    wait_for(reconciling(name))
+    builder.kill()
+    builder.wait()
+    done = lab(next_command, "shim", "--name", name)
+    assert done.returncode == 0, done.stderr
+    assert processes_with(sixty(name)) == []
+    assert (ROOT / name / "state.json").exists() == (next_command == "up")
+    builder.communicate()
+
+
+def test_an_up_that_is_killed_at_any_time_is_cleaned_up_after(name):
+    for hundredths in range(5, 95, 15):
+        builder = started("up", "none", "--name", name, "--pods", "1", NODES="node-1 node-2")
+        time.sleep(0.1 + hundredths / 100)
+        builder.kill()
+        builder.communicate()
+        assert lab("down", "none", "--name", name).returncode == 0
+        assert traces(name) == []
+
+
+def test_a_sites_default_name_is_its_own():
+    one, other = default_name(Path("/srv/a/site")), default_name(Path("/srv/b/site"))
+    assert one != other
+    assert one == default_name(Path("/srv/a/../a/site"))
+    assert Home(one).path.name.startswith("site-")
+    assert Home(default_name(Path("/srv/Ünïcode site, 数据中心"))).name
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a.lock", "-a", "x" * 41])
+def test_a_name_that_would_not_do_as_a_directory_is_refused(name):
+    with pytest.raises(BadName):
+        Home(name)
+
+
+def test_a_lab_with_a_strange_state_can_still_be_taken_down(build, name):
+    home, _ = build("none", only=("node-1",), options=Options(pods=0))
+    home.state.write_text('{"nodes": 1}')
+    with opened(name) as lab, pytest.raises(ForeignLab, match=f"cannot read the state of lab {name}"):
+        verify(lab)
+    with opened(name) as lab:
+        assert [type(problem) for problem in down(lab)] == [ForeignLab]
+    assert traces(name) == []

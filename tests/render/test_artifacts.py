@@ -1,0 +1,192 @@
+"""What is rendered is what the readers on the node accept: shells, systemd, the kubelet of each version."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from podlan import pipeline
+from podlan.plan import Address, Link, Plan, Route, decode
+from podlan.render._artifact import unit_escape
+from podlan.render._boot import boot_script
+
+ROOT = Path(__file__).parents[2]
+SITES = [ROOT / "site", ROOT / "tests/howto/site"]
+
+
+def compiled(site: Path, tmp_path: Path) -> dict[str, dict[str, bytes]]:
+    result = pipeline.compile_site(site, tmp_path / "out", write=False)
+    assert not result.checked.failed
+    return result.nodes
+
+
+def test_the_committed_output_is_what_the_example_site_compiles_to():
+    result = pipeline.compile_site(ROOT / "site", ROOT / "output", write=False)
+    assert not result.difference, "run: make site"
+    assert not result.checked.lock_changes
+
+
+@pytest.mark.parametrize("site", SITES, ids=lambda site: site.parent.name)
+def test_every_boot_script_passes_shellcheck_and_parses_in_dash(site, tmp_path):
+    for files in compiled(site, tmp_path).values():
+        script = tmp_path / "boot.sh"
+        script.write_bytes(files["boot.sh"])
+        subprocess.run(["shellcheck", script], check=True)
+        subprocess.run(["dash", "-n", script], check=True)
+
+
+def test_every_unit_passes_systemd_analyze(project, tmp_path):
+    project.change("interface: eth0", "interface: bond-0.101")
+    project.compile()
+    unit = project.out / "nodes/node-1/rootfs/etc/systemd/system/podlan-reconcile.service"
+    # The program is not installed here; everything else of the unit must hold.
+    text = unit.read_text(encoding="utf-8").replace("/usr/local/sbin/podlan-node.pyz", "/bin/true")
+    (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / unit.name], check=False, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if unit.name in line], done.stderr
+    assert r"sys-subsystem-net-devices-bond\x2d0.101.device" in text
+
+
+@pytest.mark.parametrize("name", ["eth0", "bond-0.101", "a+b=c@d", ".x"])
+def test_names_in_units_are_escaped_as_systemd_escapes_them(name):
+    expected = subprocess.run(["systemd-escape", name], check=True, text=True, capture_output=True).stdout.strip()
+    assert unit_escape(name) == expected
+
+
+def test_values_that_a_shell_would_obey_are_only_words():
+    """The inventory's patterns keep such values out; the template does not rely on it."""
+    nasty = "$(touch pwned)'`;\n"
+    plan = Plan(
+        nasty,
+        links=(Link(nasty, "master", promisc=True), Link(nasty, "macvlan", master=nasty, mac=nasty, alias=nasty)),
+        addresses=(Address(nasty, nasty, metric=1), Address(nasty, nasty, adopt=True)),
+        routes=(Route(nasty, nasty, gateway=nasty, source=nasty),),
+        sysctls={f"net/{nasty}": nasty},
+    )
+    words = shlex.split(boot_script(plan).decode(), comments=True)
+    assert nasty in words
+    assert not any("pwned" in word and nasty not in word for word in words)
+
+
+def plan_of(project, node: str = "node-1") -> Plan:
+    return decode((project.out / f"nodes/{node}/plan.json").read_text(encoding="utf-8"), "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"),
+    [
+        ("1.9", ["--network-plugin=cni", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]),
+        ("1.23.17", ["--network-plugin=cni", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]),
+        ("1.24", ["--node-ip=10.0.0.1", "--max-pods=18"]),
+        ("1.29", ["--node-ip=10.0.0.1", "--max-pods=18"]),
+        ("1.30", ["--node-ip=10.0.0.1", "--config-dir=/etc/kubernetes/kubelet.conf.d"]),
+        ("1.36", ["--node-ip=10.0.0.1", "--config-dir=/etc/kubernetes/kubelet.conf.d"]),
+    ],
+)
+def test_the_kubelet_gets_only_flags_that_its_version_knows(project, version, flags):
+    """16 addresses in the slice, and two pods on the host network beside them."""
+    project.change('kubernetes: "1.31"', f'kubernetes: "{version}", hostNetworkPods: 2')
+    project.compile()
+    (file,) = [file for file in plan_of(project).files if file.env_flags]
+    assert (file.path, file.env_flags.variable) == ("/etc/default/kubelet", "KUBELET_EXTRA_ARGS")
+    assert list(file.env_flags.flags) == flags
+    assert file.restart == ("kubelet.service",)
+    drop_in = project.out / "nodes/node-1/rootfs/etc/kubernetes/kubelet.conf.d/20-podlan.conf"
+    assert drop_in.exists() == ("--config-dir=/etc/kubernetes/kubelet.conf.d" in flags)
+    if drop_in.exists():
+        assert json.loads(drop_in.read_text(encoding="utf-8")) == {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "maxPods": 18,
+        }
+
+
+@pytest.mark.parametrize(
+    ("distribution", "role", "path", "unit"),
+    [
+        ("kubeadm-rpm", "worker", "/etc/sysconfig/kubelet", "kubelet.service"),
+        ("legacy", "worker", "/etc/kubernetes/kubelet", "kubelet.service"),
+        ("k3s", "control-plane", "/etc/rancher/k3s/config.yaml.d/20-podlan.yaml", "k3s.service"),
+        ("k3s", "worker", "/etc/rancher/k3s/config.yaml.d/20-podlan.yaml", "k3s-agent.service"),
+        ("rke2", "control-plane", "/etc/rancher/rke2/config.yaml.d/20-podlan.yaml", "rke2-server.service"),
+        ("rke2", "worker", "/etc/rancher/rke2/config.yaml.d/20-podlan.yaml", "rke2-agent.service"),
+    ],
+)
+def test_flags_stand_where_the_distribution_keeps_them(project, distribution, role, path, unit):
+    project.change('kubernetes: "1.31"', f'kubernetes: "1.31", distribution: {distribution}')
+    project.change("{address: 10.0.0.1}", f"{{address: 10.0.0.1, role: {role}}}")
+    project.compile()
+    (file,) = [file for file in plan_of(project).files if file.path == path]
+    assert file.restart == (unit,)
+
+
+@pytest.mark.parametrize(
+    ("cni", "cluster", "expected"),
+    [
+        ("", "", "1.0.0"),
+        (', plugins: {version: "0.7.0"}', "", "0.3.1"),
+        (', plugins: {version: "0.9.1"}', "", "0.4.0"),
+        (', plugins: {version: "1.7.1"}', ', runtimeVersion: "2.1"', "1.0.0"),
+        (', plugins: {version: "1.7.1"}, cniVersion: "1.1.0"', ', runtimeVersion: "2.1"', "1.1.0"),
+        ("", ", runtime: docker", "1.0.0"),
+    ],
+)
+def test_the_cni_version_follows_plugins_and_runtime(project, cni, cluster, expected):
+    project.change("cni: {name: pods}", f"cni: {{name: pods{cni}}}")
+    project.change('kubernetes: "1.31"', f'kubernetes: "1.31"{cluster}')
+    project.compile()
+    conf = project.out / "nodes/node-1/rootfs/etc/cni/net.d/05-podlan.conflist"
+    assert json.loads(conf.read_text(encoding="utf-8"))["cniVersion"] == expected
+
+
+def test_ranges_of_all_nodes_are_disjoint_in_the_files_that_the_plugin_reads(tmp_path):
+    """The promise of the product, read back from the output by other code than wrote it."""
+    seen: dict[int, str] = {}
+    for node, files in compiled(ROOT / "site", tmp_path).items():
+        (name,) = [name for name in files if name.endswith(".conflist")]
+        ipam = json.loads(files[name])["plugins"][0]["ipam"]
+        for item in (part for range_set in ipam["ranges"] for part in range_set):
+            first, last = int(ip_address(item["rangeStart"])), int(ip_address(item["rangeEnd"]))
+            assert ip_address(item["rangeStart"]) in ip_network(item["subnet"])
+            for address in range(first, last + 1):
+                assert address not in seen, f"{ip_address(address)} is {node}'s and {seen[address]}'s"
+                seen[address] = node
+    assert len(seen) == 10 + 16 + 16
+
+
+def test_profiles_are_laid_over_the_site_in_their_order_and_the_node_over_them(project):
+    project.change(
+        "nodes:\n",
+        "profiles:\n"
+        "  old: {cluster: {kubernetes: '1.23', runtime: docker}, pods: 20, boot: rc.local}\n"
+        "  new: {cluster: {kubernetes: '1.29'}, cni: {plugins: {version: '0.9.1'}}}\n"
+        "nodes:\n"
+        "  mixed: {profiles: [old, new], cluster: {hostNetworkPods: 3}, address: 10.0.0.9}\n",
+    )
+    project.compile()
+    plan = plan_of(project, "mixed")
+    (flags,) = [file.env_flags.flags for file in plan.files if file.env_flags]
+    assert flags == ("--node-ip=10.0.0.9", "--max-pods=35")
+    assert [file.path for file in plan.files if file.block] == ["/etc/rc.local"]
+    conf = project.out / "nodes/mixed/rootfs/etc/cni/net.d/05-podlan.conflist"
+    assert json.loads(conf.read_text(encoding="utf-8"))["cniVersion"] == "0.4.0"
+    assert "wants" not in str(plan_of(project).files[-1].block)
+
+
+def test_pods_reach_services_and_their_own_node_through_the_shim(tmp_path):
+    files = compiled(ROOT / "site", tmp_path)["node-1"]
+    (name,) = [name for name in files if name.endswith(".conflist")]
+    routes = json.loads(files[name])["plugins"][0]["ipam"]["routes"]
+    assert routes == [
+        {"dst": "0.0.0.0/0"},
+        {"dst": "10.96.0.0/12", "gw": "172.16.129.199"},
+        {"dst": "172.16.129.101/32", "gw": "172.16.129.199"},
+    ]
