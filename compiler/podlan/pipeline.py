@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from podlan import rules
-from podlan.addressing import Allocation, Ground, Lock, allocate, read_lock, survey
-from podlan.diagnostics import Finding, has_errors
+from podlan.addressing import Allocation, Decisions, Lock, Range, allocate, read_lock, survey
+from podlan.diagnostics import Exit, Finding, PodlanError, has_errors
 from podlan.inventory import Site, load
 from podlan.output import CannotWrite, Difference, Staged, compare, refuse_nesting, turn, write_durably
 from podlan.planning import blueprint
 from podlan.render import render
-from podlan.source import CannotRead, Source, read_site
+from podlan.source import CannotRead, Source, line_times, read_site, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
+
+
+NOTHING_DECIDED = Decisions()
+
+
+class BadBase(PodlanError):
+    """The lock of the revision that --base names cannot be read."""
+
+    exit_code: ClassVar[int] = Exit.FAILED
+
+    def __init__(self, revision: str, problem: str) -> None:
+        super().__init__(revision, problem)
+        self.revision = revision
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot use {self.revision} as base: {self.problem}"
 
 
 @dataclass(slots=True)
@@ -38,7 +56,8 @@ class Checked:
     @property
     def lock_changes(self) -> bool:
         """Tell whether compiling would change the lock."""
-        return self.allocation is not None and self.allocation.lock != self.lock
+        text = self.source.texts.get(str(self.source.lock_path))
+        return self.allocation is not None and self.allocation.lock.text() != text
 
 
 @dataclass(slots=True)
@@ -50,28 +69,30 @@ class Compiled:
     difference: Difference = field(default_factory=Difference)
 
 
-def check(path: Path, *, move: Collection[str] = frozenset(), release: Collection[str] = frozenset()) -> Checked:
+def check(
+    path: Path, decisions: Decisions = NOTHING_DECIDED, *, released: Collection[tuple[str, str, Range]] = ()
+) -> Checked:
     """Read a site and its lock, run every rule and allocate; writes nothing.
 
-    `move` names nodes that give up what the lock holds for them, `release` nodes whose quarantine ends.
-    Raises CannotRead for what the operating system refuses.
+    `released` are entries of the quarantine, (subnet, node, range), that end now. Raises CannotRead for what the
+    operating system refuses.
     """
     source = read_site(path)
     checked = Checked(source, list(source.findings))
     site, shape = load(source)
     checked.findings += shape
-    lock_findings = _read_lock(checked)
-    checked.findings += lock_findings
+    checked.findings += _read_lock(checked)
     if site is None:
         return checked
     grounds = survey(site)
     checked.findings += rules.run(site, grounds)
-    checked.findings += _unknown_nodes(site, move)
+    checked.findings += _unknown_nodes(site, decisions)
     if checked.failed:
         return checked
     checked.site = site
     checked.findings += _meta(site, checked.lock, source)
-    checked.allocation = _allocate(site, grounds, checked.lock, move, release)
+    lock = replace(checked.lock, quarantine=checked.lock.quarantine - frozenset(released))
+    checked.allocation = allocate(site, grounds, lock, decisions)
     checked.findings += checked.allocation.findings
     return checked
 
@@ -91,11 +112,13 @@ def _read_lock(checked: Checked) -> list[Finding]:
     return findings
 
 
-def _unknown_nodes(site: Site, move: Collection[str]) -> list[Finding]:
+def _unknown_nodes(site: Site, decisions: Decisions) -> list[Finding]:
     known = {node.name for node in site.nodes}
+    told = (("move", decisions.move), ("keep", decisions.keep), ("shrink", decisions.shrink))
     return [
-        Finding("PL507", f"there is no node {name} to move", hint="--move takes a node of the inventory")
-        for name in sorted(set(move) - known)
+        Finding("PL507", f"there is no node {name} to {what}", hint=f"--{what} takes a node of the inventory")
+        for what, names in told
+        for name in sorted(names - known)
     ]
 
 
@@ -120,17 +143,8 @@ def _meta(site: Site, lock: Lock, source: Source) -> list[Finding]:
     return findings
 
 
-def _allocate(
-    site: Site, grounds: dict[str, Ground], lock: Lock, move: Collection[str], release: Collection[str]
-) -> Allocation:
-    if release:
-        kept = frozenset(entry for entry in lock.quarantine if entry[1] not in release)
-        lock = Lock(lock.meta, lock.slices, lock.shims, kept, lock.places)
-    return allocate(site, grounds, lock, move=move)
-
-
 def compile_site(
-    path: Path, out: Path, *, move: Collection[str] = frozenset(), locked: bool = False, write: bool = True
+    path: Path, out: Path, decisions: Decisions = NOTHING_DECIDED, *, locked: bool = False, write: bool = True
 ) -> Compiled:
     """Compile a site into `out` and bring its lock up to date.
 
@@ -143,7 +157,7 @@ def compile_site(
     with ExitStack() as stack:
         if write:
             stack.enter_context(turn(Source(path).lock_path.parent))
-        checked = check(path, move=move)
+        checked = check(path, decisions)
         compiled = Compiled(checked)
         if checked.failed or checked.site is None or checked.allocation is None:
             return compiled
@@ -188,13 +202,39 @@ def _write(out: Path, compiled: Compiled) -> None:
         staged.commit()
 
 
-def release(path: Path, nodes: Collection[str]) -> Checked:
-    """End the quarantine of what the named nodes once held, and write the lock."""
-    with turn(Source(path).lock_path.parent):
-        checked = check(path, release=nodes)
+def release(path: Path, nodes: Collection[str], *, before: float | None = None) -> Checked:
+    """End the quarantine of what the named nodes once held (of all, if none is named), and write the lock.
+
+    With `before`, seconds since 1970, only of what stands in the lock since before then, by git's history. Raises
+    GitFailed where git cannot tell.
+    """
+    lock_path = Source(path).lock_path
+    with turn(lock_path.parent):
+        times = {} if before is None else line_times(lock_path)
+        quarantine = check(path).lock.quarantine
+        chosen = [
+            entry
+            for entry in quarantine
+            if (not nodes or entry[1] in nodes) and (before is None or _since(entry, times) < before)
+        ]
+        checked = check(path, released=chosen)
         if not checked.failed:
             write_lock(checked)
     return checked
+
+
+def _since(entry: tuple[str, str, Range], times: dict[str, int]) -> float:
+    subnet, node, item = entry
+    return times.get(f"quarantine {subnet} {node} {item.text}", math.inf)
+
+
+def base_lock(path: Path, revision: str) -> Lock:
+    """Read the lock of another revision. Raises GitFailed, and BadBase where that lock cannot be read."""
+    lock_path = Source(path).lock_path
+    lock, findings = read_lock(f"{revision}:{lock_path.name}", text_at(lock_path, revision))
+    if has_errors(findings):
+        raise BadBase(revision, findings[0].message)
+    return lock
 
 
 def write_lock(checked: Checked) -> None:

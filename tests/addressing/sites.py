@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from podlan import rules
-from podlan.addressing import Allocation, Lock, allocate, survey
+from podlan.addressing import Allocation, Decisions, Lock, allocate, survey
 from podlan.inventory import Site, load
 from podlan.source import Source
 from podlan.source._document import parse
@@ -38,4 +38,9 @@ def allocated(where: Site, lock: Lock | None = None, **options: Any) -> Allocati
     refused = rules.run(where, grounds)
     if refused:
         return Allocation(findings=refused)
-    return allocate(where, grounds, lock or Lock(), **options)
+    return allocate(
+        where,
+        grounds,
+        lock or Lock(),
+        Decisions(**{key: frozenset(value) if key != "base" else value for key, value in options.items()}),
+    )

@@ -50,6 +50,55 @@ def test_a_slice_grows_in_place_where_its_neighbours_allow():
     assert slices(allocated(site({"a": {"pods": 16}}), first.lock)) == {"a": "10.0.0.8-23"}
 
 
+def test_a_block_is_cut_around_what_is_taken_where_no_clean_one_is_left():
+    lan = {"cidr": "10.0.0.0/27", "gateway": "10.0.0.30", "reserved": [{"range": "10.0.0.20", "reason": "printer"}]}
+    where = site({"a": {}, "b": {}}, {"lan": lan}, podsPerNode=11, hostAccess={"via": "none"})
+    assert slices(allocated(where)) == {"a": "10.0.0.1-15", "b": "10.0.0.16-19,10.0.0.21-29"}
+
+
+def test_a_slice_is_in_pieces_only_where_that_is_asked_for():
+    lan = {"cidr": "10.0.0.0/28", "gateway": "10.0.0.8"}
+    nodes = {"a": {}, "b": {"pods": 6}}
+    plain = {"podsPerNode": 4, "allocate": "packed", "hostAccess": {"via": "none"}}
+    taken = {**lan, "reserved": [{"range": "10.0.0.4", "reason": "x"}]}
+    assert [finding.code for finding in allocated(site(nodes, {"lan": taken}, **plain)).findings] == ["PL205"]
+    pieces = allocated(site(nodes, {"lan": taken}, fragmented=True, **plain))
+    assert slices(pieces) == {"a": "10.0.0.1-3,10.0.0.5", "b": "10.0.0.9-14"}
+
+
+def test_shrinking_is_a_decision_and_keeps_the_front():
+    first = allocated(site({"a": {"pods": 32}}))
+    smaller = site({"a": {"pods": 6}})
+    assert slices(allocated(smaller, first.lock)) == {"a": "10.0.0.32-63"}
+    shrunk = allocated(smaller, first.lock, shrink={"a"})
+    assert slices(shrunk) == {"a": "10.0.0.32-39"}
+    assert shrunk.lock.quarantine == {("lan", "a", Range.parse("10.0.0.40-10.0.0.63"))}
+
+
+def test_a_renamed_node_keeps_its_slice_and_its_shim():
+    first = allocated(site({"a": {}, "b": {}}))
+    renamed = site({"a": {}, "z": {"was": "b"}})
+    after = allocated(renamed, first.lock)
+    assert slices(after) == {"a": "10.0.0.8-15", "z": "10.0.0.16-23"}
+    assert str(after.shims["lan", "z"]) == str(first.shims["lan", "b"])
+    assert not after.lock.quarantine
+    assert allocated(renamed, after.lock).lock == after.lock, "`was` may stay"
+
+
+def test_of_two_nodes_with_the_same_addresses_the_decision_says_who_moves():
+    base = allocated(site({"a": {}}))
+    ours = allocated(site({"a": {}, "b": {}}), base.lock).lock
+    theirs = allocated(site({"a": {}, "c": {}}), base.lock).lock
+    both = Lock(ours.meta, {**ours.slices, **theirs.slices}, {**ours.shims, **theirs.shims})
+    merged = site({"a": {}, "b": {}, "c": {}})
+    assert {finding.code for finding in allocated(merged, both).findings} == {"PL503"}
+    for decided in ({"keep": {"b"}}, {"base": ours}):
+        result = allocated(merged, both, **decided)
+        assert slices(result) == {"a": "10.0.0.8-15", "b": "10.0.0.16-23", "c": "10.0.0.24-31"}
+        assert not result.lock.quarantine, "what the other keeps is in use, not in quarantine"
+        assert len(set(result.shims.values())) == 3
+
+
 def test_a_slice_between_neighbours_does_not_grow_but_moves_when_told():
     first = allocated(site({"a": {}, "b": {}, "c": {}}))
     grown = site({"a": {}, "b": {"pods": 30}, "c": {}})
@@ -94,10 +143,11 @@ def test_shims_come_from_a_pool_of_their_own_where_one_is_given():
 
 
 def test_an_exhausted_pool_says_who_finds_no_place_and_how_much_is_left():
-    result = allocated(site({"a": {"pods": 100}, "b": {"pods": 100}}))
+    result = allocated(site({"a": {"pods": 60}, "b": {"pods": 60}, "c": {"pods": 60}, "d": {"pods": 120}}))
     (finding,) = result.findings
     assert finding.code == "PL205"
-    assert "no 128 addresses in a row, aligned to their number for a, b" in finding.message
+    assert "b, c need 128 addresses in aligned blocks of 64; 58 are free" in finding.message
+    assert "slices hold 191 (d 127, a 64); 128 more are needed" in finding.hint
 
 
 def test_the_lock_is_sorted_bytewise_and_reads_back_as_it_was_written():
@@ -119,3 +169,10 @@ def test_ten_thousand_nodes_find_their_slices_and_keep_them():
     assert len(set(first.slices.values())) == 10_000
     assert allocated(where, first.lock).lock == first.lock
     assert Lock() != first.lock
+
+
+def test_a_block_with_another_s_slice_in_it_is_not_shared():
+    lan = {"cidr": "10.0.0.0/24", "gateway": "10.0.0.254", "pool": ["10.0.0.8-15"]}
+    nodes = {"a": {"ranges": ["10.0.0.8-9"]}, "b": {"pods": 5}}
+    result = allocated(site(nodes, {"lan": lan}, hostAccess={"via": "none"}))
+    assert [finding.code for finding in result.findings] == ["PL205"]

@@ -107,6 +107,60 @@ class History(RuleBasedStateMachine):
         if first <= 253 and self.apply({**self.nodes, name: {"ranges": [item]}}):
             self.unmoved_but(before, name)
 
+    @precondition(lambda self: self.nodes)
+    @rule(data=st.data(), new=NAMES)
+    def rename(self, data, new):
+        """A renamed node keeps its slice; a name that was used before is somebody else's history."""
+        name = data.draw(st.sampled_from(sorted(self.nodes)))
+        if new in self.nodes or f" {new} " in self.text:
+            return
+        before = self.facts("slice")
+        rest = {key: value for key, value in self.nodes.items() if key != name}
+        assert self.apply({**rest, new: {**self.nodes[name], "was": name}})
+        after = self.facts("slice")
+        assert {text for _, text in before} == {text for _, text in after}
+        assert {node for node, _ in after} == {new if node == name else node for node, _ in before}
+        self.nodes[new].pop("was")
+
+    @precondition(lambda self: self.nodes)
+    @rule(data=st.data())
+    def shrink(self, data):
+        name = data.draw(st.sampled_from(sorted(self.nodes)))
+        before = self.facts("slice")
+        if "pods" in self.nodes[name] and self.apply(self.nodes, shrink={name}):
+            self.unmoved_but(before, name)
+            kept = {text: held for (node, text), held in self.facts("slice").items() if node == name}
+            given = {text: held for (node, text), held in before.items() if node == name}
+            assert all(set(held) <= set.union(*given.values()) for held in kept.values())
+
+    @precondition(lambda self: len(self.nodes) > 0)
+    @rule(ours=NAMES, theirs=NAMES, pods=st.integers(1, 12), keep=st.booleans())
+    def merge(self, ours, theirs, pods, keep):
+        """Two branches each add a node; their locks are joined line by line, as git does at best."""
+        if ours == theirs or ours in self.nodes or theirs in self.nodes:
+            return
+        if f" {ours} " in self.text or f" {theirs} " in self.text:
+            return
+        start = (dict(self.nodes), self.text)
+        before = self.facts("slice")
+        if not self.apply({**start[0], ours: {"pods": pods}}):
+            return
+        first = self.text
+        self.nodes, self.text = start
+        if not self.apply({**start[0], theirs: {"pods": pods}}):
+            return
+        second = self.text
+        lines = sorted({*first.splitlines()[1:], *second.splitlines()[1:]}, key=str.encode)
+        self.text = "podlan.lock 1\n" + "".join(f"{line}\n" for line in lines)
+        both = {**start[0], ours: {"pods": pods}, theirs: {"pods": pods}}
+        decided = {"keep": {ours}} if keep else {"base": read_lock("podlan.lock", first)[0]}
+        if self.apply(both, **decided):
+            self.unmoved_but(before, theirs)
+            kept = {key for key in self.facts("slice") if key[0] == ours}
+            assert f"slice lan {ours} {next(iter(kept))[1]}" in first, "who was first stays"
+        else:
+            self.nodes, self.text = start
+
     @rule(first=RESERVABLE)
     def reserve(self, first):
         before = self.facts("slice")

@@ -12,12 +12,6 @@ from podlan.lab.life import down, opened, up
 ROOT = Path("/run/podlan-lab")
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("kernel") and os.geteuid() != 0:
-            item.add_marker(pytest.mark.skip(reason="needs root"))
-
-
 def machine():
     """What of the machine's own network and files a lab must leave as it was."""
     commands = (

@@ -98,7 +98,7 @@ def test_a_lab_that_somebody_works_on_is_busy(name):
 
 @pytest.mark.usefixtures("clean")
 def test_demos_show_the_matrix_do_not_disturb_each_other_and_leave_nothing():
-    for demo in [started("demo", "shim") for _ in range(3)]:
+    for demo in [started("demo", "shim", NODES="node-1 node-2") for _ in range(2)]:
         out, err = demo.communicate(timeout=60)
         assert demo.returncode == 0, err
         assert "everything is as the plans promise" in out
@@ -121,8 +121,8 @@ def test_an_interrupted_demo_leaves_nothing(end):
 
 @pytest.mark.usefixtures("clean")
 def test_a_demo_can_be_interrupted_at_any_time():
-    for tenths in range(2, 14, 2):
-        demo = started("demo", "shim")
+    for tenths in range(1, 11, 2):
+        demo = started("demo", "shim", NODES="node-1 node-2")
         time.sleep(tenths / 10)
         demo.terminate()
         _, err = demo.communicate(timeout=10)

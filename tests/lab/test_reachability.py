@@ -62,7 +62,7 @@ def test_host_access_holds_whatever_the_operating_system_filters(build, name, ac
         for scope in ("all", "default", "eth0")
         for key, value in (("rp_filter", rp_filter), ("arp_ignore", arp_ignore))
     ]
-    build(access, sysctls=tuple(filters))
+    build(access, only=("node-1", "node-2"), sysctls=tuple(filters))
     report = verified(name)
     assert report.ok, as_text(report)
 

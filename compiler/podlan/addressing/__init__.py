@@ -1,14 +1,16 @@
 """Addresses: who claims which, who gets which, and the lock that remembers it."""
 
-from podlan.addressing._allocate import Allocation, allocate, natural
+from podlan.addressing._allocate import Allocation, allocate
 from podlan.addressing._claims import Claim, Ground, Kind, address_path, pins, subnets_of, survey
 from podlan.addressing._lock import Lock, read_lock
 from podlan.addressing._ranges import Addresses, Range, to_text
+from podlan.addressing._wants import Decisions, natural
 
 __all__ = [
     "Addresses",
     "Allocation",
     "Claim",
+    "Decisions",
     "Ground",
     "Kind",
     "Lock",

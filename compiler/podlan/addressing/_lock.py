@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podlan.addressing._ranges import Range
-from podlan.diagnostics import Finding, Place
+from podlan.diagnostics import Finding, Place, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION = 1
 _HEADER = "podlan.lock"
-_MARKS = re.compile(r"(<{7}|={7}|>{7}|\|{7})")
+_MARK = re.compile(r"(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +46,42 @@ class Lock:
 
 
 def read_lock(file: str, text: str) -> tuple[Lock, list[Finding]]:
-    """Read a lock's text; every line that is wrong is a finding, and then the lock must not be used."""
-    marks = [number for number, line in enumerate(text.splitlines(), 1) if _MARKS.match(line)]
-    if marks:
-        return Lock(), [_conflict(file, marks)]
-    lines = text.splitlines()
-    if not lines or lines[0].split() != [_HEADER, str(VERSION)]:
-        return Lock(), [_bad_header(file, lines[0] if lines else "")]
+    """Read a lock's text; with an error among the findings the lock must not be used.
+
+    A lock with the marks of an unresolved merge is read as the union of both sides: every line is a fact that
+    somebody decided, and where two contradict each other the allocation says so.
+    """
+    lines = list(enumerate(text.splitlines(), 1))
+    marks = [number for number, line in lines if _MARK.match(line)]
+    findings = [_merged(file, marks)] if marks else []
+    facts = _union(lines) if marks else lines
+    if not facts or facts[0][1].split() != [_HEADER, str(VERSION)]:
+        return Lock(), [*findings, _bad_header(file, facts[0][1] if facts else "")]
     reader = _Reader(file)
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in facts[1:]:
         reader.read(number, line)
     lock = Lock(reader.meta, reader.slices, reader.shims, frozenset(reader.quarantine), reader.places)
-    return lock, reader.findings
+    return lock, [*findings, *reader.findings]
 
 
-def _conflict(file: str, marks: list[int]) -> Finding:
+def _union(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Take the lines of both sides once; what diff3 shows of the common ancestor is neither side's."""
+    kept: dict[str, int] = {}
+    is_ancestor = False
+    for number, line in lines:
+        if _MARK.match(line):
+            is_ancestor = line.startswith("|")
+        elif not is_ancestor:
+            kept.setdefault(line, number)
+    return [(number, line) for line, number in kept.items()]
+
+
+def _merged(file: str, marks: list[int]) -> Finding:
     return Finding(
         "PL502",
-        "the lock holds the marks of an unresolved merge",
+        "the lock holds the marks of a merge: both sides are read, and compile writes it anew",
         Place(file, marks[0], 1, 7),
-        hint="keep the lines of both sides, delete the marks, and compile: that names nodes with the same addresses",
-        also=(Place(file, marks[-1], 1, 7, "the last mark"),),
+        Severity.NOTE,
     )
 
 

@@ -130,6 +130,16 @@ class Addresses:
         index = bisect_right(self._firsts, item.first) - 1
         return index >= 0 and item.last <= self._lasts[index]
 
+    def index(self, address: int) -> int:
+        """Give the position of the first range that does not end before an address."""
+        return bisect_left(self._lasts, address)
+
+    def within(self, item: Range) -> Iterator[Range]:
+        """Give the parts of a range that are in the set, in order."""
+        for index in range(bisect_left(self._lasts, item.first), bisect_right(self._firsts, item.last)):
+            first, last = max(self._firsts[index], item.first), min(self._lasts[index], item.last)
+            yield Range(self.family, first, last)
+
     def remove(self, item: Range) -> None:
         """Take the addresses of a range out, as far as they are in."""
         start = bisect_left(self._lasts, item.first)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from podlan import pipeline
+from podlan.addressing import Decisions
 from podlan.cli import EXIT_CODES
 from podlan.diagnostics import Exit, as_json, text
 from podlan.output import names
@@ -60,25 +63,46 @@ def check(site: Path, form: str, most: int) -> None:
 )
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 unless lock and output are right.")
 @click.option("--locked", is_flag=True, help="Refuse to change podlan.lock (for CI); exit 3 where it would change.")
-@click.option(
-    "--move", metavar="NODE", multiple=True, help="Give this node new addresses; its old ones are quarantined."
-)
+@click.option("--move", metavar="NODE", multiple=True, help="Give NODE new addresses; its old ones are quarantined.")
+@click.option("--shrink", metavar="NODE", multiple=True, help="Quarantine the end of a slice larger than asked for.")
+@click.option("--keep", metavar="NODE", multiple=True, help="After a merge: who holds NODE's addresses too, moves.")
+@click.option("--base", metavar="REV", help="After a merge: of two with the same addresses, who is not in REV moves.")
 @_format
 @_most
 def compile_(
-    site: Path, out: Path, *, only_check: bool, locked: bool, move: tuple[str, ...], form: str, most: int
+    site: Path,
+    out: Path,
+    *,
+    only_check: bool,
+    locked: bool,
+    move: tuple[str, ...],
+    shrink: tuple[str, ...],
+    keep: tuple[str, ...],
+    base: str | None,
+    form: str,
+    most: int,
 ) -> None:
     r"""Compile SITE into the output directory and bring SITE's podlan.lock up to date.
 
     The lock remembers every slice, so that none moves because another node came, went or grew; commit it.
     The same inventory and lock give the same bytes everywhere. With findings that are errors nothing is written.
 
+    Two branches that both took the next free range are caught after their merge: --base or --keep says who stays.
+    A lock that still holds the merge's marks is read as both sides together.
+
     \b
     Examples:
       podlan compile site -o output
-      podlan compile site -o output --check      in CI, on a pull request
+      podlan compile site -o output --check        in CI, on a pull request
+      podlan compile site -o output --base main    after merging main into a branch
     """
-    compiled = pipeline.compile_site(site, out, move=move, locked=locked, write=not only_check)
+    decisions = Decisions(
+        move=frozenset(move),
+        keep=frozenset(keep),
+        shrink=frozenset(shrink),
+        base=pipeline.base_lock(site, base) if base is not None else None,
+    )
+    compiled = pipeline.compile_site(site, out, decisions, locked=locked, write=not only_check)
     code = _exit_code(compiled, only_check=only_check, locked=locked)
     if form == "json":
         click.echo(json.dumps(_as_values(compiled), indent=2, ensure_ascii=False))
@@ -104,13 +128,27 @@ def _exit_code(compiled: pipeline.Compiled, *, only_check: bool, locked: bool) -
 
 @click.command(epilog=EXIT_CODES)
 @_site
-@click.argument("nodes", metavar="NODE...", nargs=-1, required=True)
-def release(site: Path, nodes: tuple[str, ...]) -> None:
-    """End the quarantine of the addresses that NODEs gave up, so that others may get them.
+@click.argument("nodes", metavar="[NODE]...", nargs=-1)
+@click.option(
+    "--older-than",
+    metavar="AGE",
+    callback=lambda _context, _parameter, value: _age(value),
+    help="Only what is quarantined for so long, by git's history of the lock: 12h, 30d, 4w.",
+)
+def release(site: Path, nodes: tuple[str, ...], older_than: float | None) -> None:
+    r"""End the quarantine of the addresses that NODEs gave up, so that others may get them.
 
-    Do it when nothing answers at these addresses any more.
+    Do it when nothing answers at these addresses any more. Without NODE, --older-than says which.
+
+    \b
+    Examples:
+      podlan release site node-7
+      podlan release site --older-than 30d
     """
-    checked = pipeline.release(site, nodes)
+    if not nodes and older_than is None:
+        raise click.UsageError("name a node, or say --older-than")
+    before = None if older_than is None else time.time() - older_than
+    checked = pipeline.release(site, nodes, before=before)
     _print_findings(checked, _SHOWN, sys.stderr)
     if checked.failed or checked.allocation is None:
         sys.exit(Exit.FAILED)
@@ -118,7 +156,21 @@ def release(site: Path, nodes: tuple[str, ...]) -> None:
     for subnet, node, item in sorted(freed):
         click.echo(f"released {item} of {subnet}, once {node}'s")
     if not freed:
-        click.echo(f"nothing of {', '.join(nodes)} is quarantined", err=True)
+        click.echo(f"nothing of {', '.join(nodes) or 'that age'} is quarantined", err=True)
+
+
+_AGE = re.compile(r"([0-9]{1,6})([hdw])")
+_UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def _age(value: str | None) -> float | None:
+    """Read an age such as 30d, in seconds."""
+    if value is None:
+        return None
+    match = _AGE.fullmatch(value)
+    if match is None:
+        raise click.BadParameter("write hours, days or weeks: 12h, 30d, 4w")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def _print_findings(checked: pipeline.Checked, most: int, stream: TextIO) -> None:

@@ -138,6 +138,7 @@ class Master(_Section):
     allocate: Literal["aligned", "packed"] = Field(
         "aligned", description="aligned: a power of two, few shim routes; packed: the exact number"
     )
+    fragmented: bool = Field(default=False, description="Allow a slice of several ranges where no single one is free")
     host_access: HostAccess = HostAccess()
 
 
@@ -164,6 +165,7 @@ class Profile(_Section):
 class Node(Profile):
     """A machine."""
 
+    was: NodeName | None = Field(None, description="The node's earlier name: its slice stays when it is renamed")
     profiles: list[Name] = Field([], description="Applied in this order, before what the node says itself")
     address: Address | None = Field(None, description="The node's own address, where the site has one master")
     ranges: list[Range] = Field([], description="The slice, pinned, where the site has one master")
