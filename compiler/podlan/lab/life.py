@@ -73,7 +73,7 @@ def up(lab: Lab, topology: Topology, options: Options | None = None) -> State:
     options = options or Options()
     if lab.home.state.exists():
         raise LabExists(lab.home.name)
-    lab.processes.require("ip", "mount", "nsenter", "ping", "umount", "unshare")
+    lab.processes.require("ip", "mount", "nsenter", "ping", "taskset", "umount", "unshare")
     nodes = [planned(one) for one in topology.nodes]
     for one in topology.nodes:
         wiring.wire(one)

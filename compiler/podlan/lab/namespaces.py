@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podlan.lab.errors import Remains
+from podlan.lab.errors import CommandFailed, Remains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +79,15 @@ def make_node(processes: Processes, home: Home, name: str, argv: Sequence[str], 
     (place / "net").touch()
     (place / "mount").touch()
     unshare = ["unshare", f"--net={place / 'net'}", f"--mount={place / 'mount'}", "--propagation", "private", "--"]
-    processes.must(f"making the namespaces of node {name}", [*unshare, *argv], stdin=stdin)
+    done = processes.run([*unshare, *argv], stdin=stdin)
+    # Linux 6.18 numbers mount namespaces by processor, and refuses a file for one that is numbered below our own:
+    # on the processor where ours was made, a new one never is.
+    for processor in sorted(os.sched_getaffinity(0)):
+        if not done.code or "Invalid argument" not in done.err:
+            break
+        done = processes.run(["taskset", "--cpu-list", str(processor), *unshare, *argv], stdin=stdin)
+    if done.code:
+        raise CommandFailed(f"making the namespaces of node {name}", done.output)
 
 
 def end_members(home: Home) -> None:

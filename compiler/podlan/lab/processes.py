@@ -26,6 +26,7 @@ _PACKAGES = {
     "mount": "mount",
     "umount": "mount",
     "nsenter": "util-linux",
+    "taskset": "util-linux",
     "unshare": "util-linux",
 }
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -84,7 +84,8 @@ def _link(link: Link, where: str) -> Link:
         raise BadPlan(where, f"{link.name}: {link.mac!r} is not a unicast MAC address")
     if not link.alias.isprintable():
         raise BadPlan(where, f"{link.name}: the alias cannot be printed")
-    return replace(link, mac=mac)
+    # In mode passthru child and master share one MAC: setting the child's would change the master's.
+    return replace(link, mac="" if link.mode == "passthru" else mac)
 
 
 def _address(address: Address, where: str) -> Address:

@@ -47,7 +47,7 @@ class Unusable(PodlanError):
 
     def __str__(self) -> str:
         reason = self.error if isinstance(self.error, str) else self.error.strerror or str(self.error)
-        return f"{self.what}: {reason}; nothing was changed"
+        return f"{self.what}: {reason}"
 
 
 class Busy(PodlanError):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from podlan.node.files import Root
 
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
+_INTERRUPTED = -1  # pyroute2's number for NLM_F_DUMP_INTR
+_DUMP_ATTEMPTS = 20
 MAIN_TABLE = 254
 
 
-def _import_pyroute2() -> tuple[Any, Any]:
+def import_pyroute2() -> tuple[Any, Any]:
     """Import what podlan needs of pyroute2 without running its package's `__init__`, which costs 40 ms more.
 
     A bare package stands in for it during the import only, so that a later `import pyroute2` is whole.
@@ -51,7 +54,7 @@ class Kernel:
     """What operations need of the world; every refusal of the kernel comes out as an OSError with its text."""
 
     def __init__(self, files: Root, proc: str = "/proc/sys") -> None:
-        route_socket, self._refusal = _import_pyroute2()
+        route_socket, self._refusal = import_pyroute2()
         self._netlink = route_socket(ext_ack=True, strict_check=True)
         self._indexes: dict[str, int] = {}
         self.files = files
@@ -64,6 +67,17 @@ class Kernel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._netlink.close()
+
+    def _dump(self, ask: Callable[[], Iterable[Any]]) -> list[Any]:
+        """Ask for a whole table; the kernel tells when it changed underneath, and then we ask again."""
+        for _ in range(_DUMP_ATTEMPTS):
+            try:
+                with self._refusals():
+                    return list(ask())
+            except OSError as error:
+                if error.errno != _INTERRUPTED:
+                    raise
+        raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -84,7 +98,7 @@ class Kernel:
         try:
             message = self.link("get", ifname=name, ext_mask=_SKIP_STATISTICS)[0]
         except OSError as error:
-            if error.errno == 19:  # ENODEV  # noqa: PLR2004 - named here
+            if error.errno == errno.ENODEV:
                 return None
             raise
         self._indexes[name] = message["index"]
@@ -94,7 +108,7 @@ class Kernel:
         """Give the link's index; a link that is not there is an OSError that names it."""
         message = self.find_link(name)
         if message is None:
-            raise OSError(19, f"there is no interface {name}")
+            raise OSError(errno.ENODEV, f"there is no interface {name}")
         index: int = message["index"]
         return index
 
@@ -113,15 +127,13 @@ class Kernel:
 
     def links_of_kind(self, kind: str) -> list[Any]:
         """Give the messages of all links of this kind in this namespace."""
-        with self._refusals():
-            messages = list(self._netlink.get_links(kind=kind, ext_mask=_SKIP_STATISTICS))
+        messages = self._dump(lambda: self._netlink.get_links(kind=kind, ext_mask=_SKIP_STATISTICS))
         # A kernel without the kind's module ignores the filter.
         return [message for message in messages if message.get(("linkinfo", "kind")) == kind]
 
     def addresses(self, index: int | None = None) -> list[Any]:
         """Give the messages of all addresses, or of those on one link."""
-        with self._refusals():
-            return list(self._netlink.get_addr() if index is None else self._netlink.get_addr(index=index))
+        return self._dump(lambda: self._netlink.get_addr(**({} if index is None else {"index": index})))
 
     def address(self, command: str, **attributes: object) -> None:
         """Send one address message."""
@@ -130,8 +142,7 @@ class Kernel:
 
     def routes(self, family: int) -> list[Any]:
         """Give the messages of the main table of one family."""
-        with self._refusals():
-            messages = list(self._netlink.get_routes(family=family, table=MAIN_TABLE))
+        messages = self._dump(lambda: self._netlink.get_routes(family=family, table=MAIN_TABLE))
         return [message for message in messages if message["family"] == family]
 
     def route(self, command: str, **attributes: object) -> None:

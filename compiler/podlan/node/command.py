@@ -29,7 +29,7 @@ Exit codes:
 
 
 @click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("directory", metavar="[NODEDIR]", default="/etc/podlan/node")
+@click.argument("directory", metavar="[NODEDIR]", required=False)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, as commands for sh, and do nothing.")
 @click.option("--check", is_flag=True, help="As --dry-run, and exit with 3 if there is anything to do.")
 @click.option(
@@ -53,7 +53,7 @@ Exit codes:
 @click.pass_context
 def reconcile(
     ctx: click.Context,
-    directory: str,
+    directory: str | None,
     *,
     dry_run: bool,
     check: bool,
@@ -70,18 +70,22 @@ def reconcile(
     changed, in an order that never cuts this node off; when a step or the check after the last one
     fails, all is taken back. What podlan did not make stays as it is. A second run does nothing.
 
-    NODEDIR is by default the copy that the first run made, /etc/podlan/node.
+    NODEDIR is by default the copy that the first run made, /etc/podlan/node (below --root).
 
     \b
       podlan reconcile --dry-run output/nodes/node-1    what it would do, as ip commands
       podlan reconcile output/nodes/node-1              do it
       podlan reconcile --check                          is this node still as planned?
     """
-    from podlan.node.reconcile import Options  # noqa: PLC0415 - help and usage errors come without it
+    from podlan.node.copy import COPY  # noqa: PLC0415 - help and usage errors come without it
+    from podlan.node.files import Root  # noqa: PLC0415 - as above
+    from podlan.node.reconcile import Options  # noqa: PLC0415 - as above
     from podlan.node.reconcile import reconcile as run  # noqa: PLC0415 - as above
 
     preview = dry_run or check
-    result = run(directory, Options(root=root, wait=wait, preview=preview, restart=not no_restart))
+    result = run(
+        directory or Root(root).shown(COPY), Options(root=root, wait=wait, preview=preview, restart=not no_restart)
+    )
     if not quiet:
         for found in result.findings:
             hint = f"; {found.hint}" if verbose and found.hint else ""

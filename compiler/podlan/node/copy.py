@@ -38,8 +38,8 @@ class KeepCopy:
         del kernel
         new = self._place + SUFFIX
         self.forget()
-        os.makedirs(new, 0o755)  # noqa: PTH103 - a path, walked by Root below
-        below = Root(os.path.realpath(new))
+        self.root.make_directory(COPY + SUFFIX)
+        below = Root(new)
         try:
             for name, content in self.directory.files.items():
                 below.write(f"/{name}", content, 0o755 if name in _EXECUTABLE else 0o644)

@@ -127,6 +127,11 @@ class Root:
                 raise
             os.fsync(parent)
 
+    def make_directory(self, path: str) -> None:
+        """Create a directory and its parents, as far as they are missing."""
+        with self._parent(f"{path}/{SUFFIX}", make=True):
+            pass
+
     def symlink(self, path: str, target: str) -> None:
         """Put a symbolic link in place at once, over an older one if need be."""
         with self._parent(path, make=True) as (parent, name):

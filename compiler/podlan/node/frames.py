@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ARP = 0x0806
 _IPV6 = 0x86DD
@@ -29,15 +34,24 @@ def is_answered(interface: str, address: str, seconds: float = 1.0) -> bool:
 def announce(interface: str, address: str) -> None:
     """Tell all neighbours that the address is at this link's MAC: unsolicited, as request and as reply."""
     protocol = _IPV6 if ":" in address else _ARP
-    with _open(interface, 0) as (wire):
+    with _open(interface, 0) as wire:
         mac = wire.getsockname()[4]
         if protocol == _IPV6:
-            wire.send(_advertisement(mac, address))
+            _send(wire, _advertisement(mac, address))
             return
         own = socket.inet_aton(address)
         # Some gear heeds only one of the two forms.
         for operation, target in ((_REQUEST, b"\0" * 6), (_REPLY, _BROADCAST)):
-            wire.send(_arp(mac, operation, own, target, own))
+            _send(wire, _arp(mac, operation, own, target, own))
+
+
+def _send(wire: socket.socket, frame: bytes) -> None:
+    try:
+        wire.send(frame)
+    except OSError as error:
+        # Without a carrier there is nobody to hear it, and whoever hears it later asks anyway.
+        if error.errno not in (errno.ENOBUFS, errno.ENETDOWN):
+            raise
 
 
 def _open(interface: str, protocol: int) -> socket.socket:
@@ -50,17 +64,16 @@ def _open(interface: str, protocol: int) -> socket.socket:
     return wire
 
 
-def _ask(interface: str, protocol: int, frame: object, address: str, seconds: float) -> bool:
+def _ask(interface: str, protocol: int, build: Callable[[bytes, str], bytes], address: str, seconds: float) -> bool:
     with _open(interface, protocol) as wire:
         mac: bytes = wire.getsockname()[4]
-        build = _solicitation if frame is _solicitation else _question
         question = build(mac, address)
         wanted = socket.inet_pton(socket.AF_INET6 if protocol == _IPV6 else socket.AF_INET, address)
         end = time.monotonic() + seconds
         resend = 0.0
         while (now := time.monotonic()) < end:
             if now >= resend:
-                wire.send(question)
+                _send(wire, question)
                 resend = now + _RESEND
             readable, _, _ = select.select([wire], [], [], max(0.0, min(resend, end) - now))
             if readable and _answers(wire.recv(2048), protocol, mac, wanted):

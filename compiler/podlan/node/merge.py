@@ -149,7 +149,7 @@ def _block(text: str) -> tuple[int | None, int | None]:
     ends = [match.end() for match in re.finditer(rf"^{END}[ \t]*$\n?", text, re.MULTILINE)]
     if not starts and not ends:
         return None, None
-    if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
+    if len(starts) != 1 or len(ends) != 1 or ends[0] <= starts[0]:
         raise Unmergeable(f"the marks '{BEGIN}' and '{END}' do not stand there once each, in this order")
     return starts[0], ends[0]
 

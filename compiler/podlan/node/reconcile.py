@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit
 from podlan.node import services, state, verify
-from podlan.node._errors import NotReady, Refused, RollbackFailed, RolledBack, Stopped
+from podlan.node._errors import NotReady, Refused, RollbackFailed, RolledBack, Stopped, Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.apply import apply, deferred, roll_back
 from podlan.node.copy import KeepCopy, is_kept, recover
@@ -89,8 +89,12 @@ def reconcile(path: str, options: Options) -> Result:
         directory = load(path)
         if not options.preview:
             _stop_on(list(missing_privileges()))
-        with Kernel(root) as kernel:
-            return _reconcile(_Run(directory, state.recall(root), root, kernel, state.is_unfinished(root)), options)
+        last, unfinished = state.recall(root), state.is_unfinished(root)
+        try:
+            with Kernel(root) as kernel:
+                return _reconcile(_Run(directory, last, root, kernel, unfinished), options)
+        except OSError as error:  # while looking: what fails while changing is rolled back, and told by its own class
+            raise Unusable("cannot look at this node", error) from error
 
 
 def _reconcile(run: _Run, options: Options) -> Result:
@@ -160,15 +164,16 @@ def _remembered(run: _Run, intent: State, operations: tuple[Operation, ...]) -> 
     if run.unfinished:
         _clean(run)
     state.open_journal(run.root, operations)
-    state.remember(run.root, intent)
     try:
+        state.remember(run.root, intent)
         yield
     except RollbackFailed:
         raise  # journal and intent stay: the next run finishes
-    except RolledBack:
+    except (RolledBack, Unusable):
         if not run.unfinished:
-            state.remember(run.root, run.last)
             state.close_journal(run.root)
+            if intent != run.last:
+                state.remember(run.root, run.last)
         raise
 
 

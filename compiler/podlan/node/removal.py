@@ -168,5 +168,10 @@ def _promisc(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]
 def _sysctls(plan: Plan, last: State, observed: Observed, gone: set[str]) -> Iterator[Operation]:
     for key, (before, value) in last.sysctls.items():
         # Somebody else's later value stays; what belongs to a link went with it.
-        if key not in plan.sysctls and link_of(key) not in gone and observed.sysctls.get(key) == value != before:
+        if (
+            before
+            and key not in plan.sysctls
+            and link_of(key) not in gone
+            and observed.sysctls.get(key) == value != before
+        ):
             yield SysctlWrite(key, before, value)

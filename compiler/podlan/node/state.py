@@ -42,7 +42,10 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What podlan applied last. What it displaced: `promisc`, `metrics`, `displaced` routes, `sysctls` (before, set).
+    """What podlan applied last.
+
+    What it displaced: `promisc`, `metrics`, `displaced` routes, and `sysctls` (before, set; before is ''
+    where the key came with podlan's own link).
 
     `boot` names the boot and the network namespace that the kernel's part holds for; `restart` are units
     that still wait for their restart.
@@ -157,8 +160,8 @@ def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations:
                 metrics.setdefault(f"{state.link} {state.address}", state.metric)
             case RouteReplace(before=RouteState() as before) if before.protocol != PROTOCOL:
                 displaced[before.key] = before
-            case SysctlWrite(key=key, value=value, before=str() as before):
-                sysctls[key] = (sysctls.get(key, (before, ""))[0], value)
+            case SysctlWrite(key=key, value=value, before=before):
+                sysctls[key] = (sysctls.get(key, (before or "", ""))[0], value)
     wanted = _applied(last, plan, records)
     return replace(
         wanted,
