@@ -122,7 +122,8 @@ def test_podlan_may_itself_lie_where_nodes_have_directories_of_their_own(tmp_pat
     next(venv.glob("lib/*/site-packages")).joinpath("here.pth").write_text(f"{clone}\n{packages}\n")
     python = venv / "bin/python"
     where = f"import podlan.plan; assert podlan.__file__.startswith({str(clone)!r})"
-    how = f'{python} -c "{where}" && exec {" ".join(node.RECONCILE)} "$0"'
+    run = " ".join(str(python) if word == sys.executable else word for word in node.RECONCILE)
+    how = f'{python} -c "{where}" && exec {run} "$0"'
     shown = subprocess.run(
         [python, Path(__file__).with_name("drive.py"), "demo", "shim", "--pods", "1"],
         capture_output=True,
