@@ -7,35 +7,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from podlan.plan import BadPlan
+from podlan.plan import BadPlan, may_write
 
 if TYPE_CHECKING:
     from podlan.plan import Address, File, Link, Plan, Probe, Route
-
-ALLOWED = (
-    "/etc/cni/",
-    "/etc/containerd/",
-    "/etc/crio/",
-    "/etc/default/",
-    "/etc/docker/",
-    "/etc/kubernetes/",
-    "/etc/NetworkManager/conf.d/",
-    "/etc/podlan/",
-    "/etc/rancher/",
-    "/etc/rc.d/rc.local",
-    "/etc/rc.local",
-    "/etc/sysconfig/",
-    "/etc/sysctl.d/",
-    "/etc/systemd/",
-    "/etc/udev/rules.d/",
-    "/opt/",
-    "/run/",
-    "/var/lib/kubelet/",
-    "/var/lib/rancher/",
-    "/usr/local/sbin/podlan*",
-    "/usr/local/lib/podlan/",
-)
-"""Where a plan may write; one that names another place was not made by podlan."""
 
 _INTERFACE = re.compile(r"[^\s/:\0]{1,15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -121,10 +96,7 @@ def _file(file: File, where: str, known: frozenset[str]) -> None:
     parts = file.path.split("/")[1:]
     if not file.path.startswith("/") or not all(parts) or ".." in parts or "." in parts:
         raise BadPlan(where, f"{file.path!r} is not an absolute path")
-    if not any(
-        file.path == place or (place.endswith(("/", "*")) and file.path.startswith(place.rstrip("*")))
-        for place in ALLOWED
-    ):
+    if not may_write(file.path):
         raise BadPlan(where, f"{file.path} is outside the places that a plan may touch")
     _file_mode(file, where)
     if sum((bool(file.source), file.env_flags is not None, bool(file.block))) != 1:

@@ -14,10 +14,12 @@ from podlan.plan._model import (
     Probe,
     Route,
 )
+from podlan.plan._places import WRITABLE, may_write
 
 __all__ = [
     "PLAN_VERSION",
     "PROTOCOL",
+    "WRITABLE",
     "Address",
     "BadPlan",
     "Cni",
@@ -30,4 +32,5 @@ __all__ = [
     "Route",
     "decode",
     "encode",
+    "may_write",
 ]

@@ -20,7 +20,8 @@ class Link:
 
     `kind` 'master': it exists already; podlan waits for it, sets its promiscuous flag (None: leaves it)
     and never creates or deletes it. `kind` 'macvlan': podlan's own child of `master`, up, with this mode,
-    MAC and alias.
+    MAC and alias. In mode passthru the child has its master's MAC, and `mac` is not set. Every link that addresses,
+    routes and probes name stands in the plan's links.
     """
 
     name: str

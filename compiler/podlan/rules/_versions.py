@@ -1,4 +1,4 @@
-"""PL4xx: what the versions on a node do not accept."""
+"""PL4xx: what the versions on a node, or the node itself, do not accept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Finding
 from podlan.inventory import cni_version, newest_for_plugins, newest_for_runtime
+from podlan.plan import WRITABLE, may_write
 from podlan.rules._registry import rule
 
 if TYPE_CHECKING:
@@ -62,4 +63,26 @@ def _limits(node: ResolvedNode) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield newest_for_runtime(node.cluster), node.cluster.runtime, ("cluster", "runtime")
 
 
-RULES = (required_facts, cni_version_accepted)
+@rule("PL403", "a directory that podlan does not write")
+def writable_places(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """The directories that podlan writes into are among those that a plan may touch on a node.
+
+    Why: reconcile runs as root and refuses a plan that names any other place, so that nobody's mistake, or malice,
+    can write /root/.ssh or /etc/passwd.
+    """
+    del grounds
+    told: set[KeyPath] = set()
+    for node in site.nodes:
+        for keys, directory in (
+            (("cni", "confDir"), node.cni.conf_dir),
+            (("cluster", "kubeletConfigDir"), node.cluster.kubelet_config_dir),
+        ):
+            path = site.origin(node, *keys)
+            if not may_write(f"{directory}/x") and path not in told:
+                told.add(path)
+                message = f"{'.'.join(keys)} {directory} of {node.name} is not a place that a plan may touch"
+                hint = f"use a directory below one of {', '.join(place for place in WRITABLE if place.endswith('/'))}"
+                yield Finding("PL403", message, site.place(path), hint=hint)
+
+
+RULES = (required_facts, cni_version_accepted, writable_places)
