@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 
 # Debian packages. The plugins are what the lab puts pods on the network with; the tests watch podlan with the rest.
 LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-linux
-TEST_PACKAGES := $(LAB_PACKAGES) procps shellcheck strace
+TEST_PACKAGES := $(LAB_PACKAGES) git iputils-arping procps shellcheck strace systemd
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
@@ -57,6 +57,10 @@ site: venv ## compile the example site into output/
 .PHONY: node
 node: venv ## build dist/podlan-node.pyz, the node's side in one file
 	@$(BIN)/python .ci/node_archive.py dist/podlan-node.pyz
+
+.PHONY: bench-alloc
+bench-alloc: venv ## how long allocation takes for 1,000 to 100,000 nodes, and how it grows
+	@$(BIN)/python tests/bench/alloc.py $(BENCH_ARGS)
 
 .PHONY: clean
 clean: ## remove what the other tasks made, .venv included

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -158,7 +159,7 @@ mkdir -p output
 mount -t tmpfs -o size=64k,nr_inodes=60 none output
 head -c 36k /dev/zero > output/filler
 set +e
-{sys.executable} -m podlan compile site -o output
+{shlex.quote(sys.executable)} -m podlan compile site -o output
 code=$?
 find output | sort
 exit $code
@@ -264,7 +265,7 @@ def test_moving_a_node_that_is_not_there_is_refused(project):
 
 
 def test_nobody_reads_our_output_any_more(project):
-    command = f"{sys.executable} -m podlan check site --format json | true"
+    command = f"{shlex.quote(sys.executable)} -m podlan check site --format json | true"
     done = subprocess.run(["sh", "-c", command], cwd=project.path, text=True, capture_output=True, check=False)
     assert "Traceback" not in done.stderr
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -55,7 +56,7 @@ def test_a_failing_removal_gives_the_child_back_with_all_that_was_on_it(net):
     # The deletion of the child succeeds; a file after it cannot be written.
     directory = net.directory(replace(NONE_PLAN, files=(File("/etc/rc.local", block=("x",)),)))
     etc = net.root / "etc"
-    program = " ".join(str(word) for word in net.reconcile_argv(directory)[4:])
+    program = shlex.join(net.reconcile_argv(directory)[4:])
     script = f"mount --bind {etc} {etc} && mount -o remount,bind,ro {etc} && exec {program}"
     argv = net.argv("node", "unshare", "-m", "--propagation", "private", "sh", "-c", script)
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """Files of a plan on a node: written whole or not at all, and never through a symbolic link."""
 
 import os
+import shlex
 import subprocess
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ PLAN = replace(
         File(UNIT, source=f"rootfs{UNIT}", wanted_by=("multi-user.target",)),
     ),
 )
-needs_root = pytest.mark.kernel
+on_the_kernel = pytest.mark.kernel
 
 
 def tree(root):
@@ -39,7 +40,7 @@ def tree(root):
     }
 
 
-@needs_root
+@on_the_kernel
 def test_files_stand_below_the_root_and_go_with_the_plan(net):
     kubelet = net.root / "etc/default/kubelet"
     kubelet.parent.mkdir(parents=True)
@@ -71,14 +72,14 @@ def test_files_stand_below_the_root_and_go_with_the_plan(net):
     assert b"podlan" not in after["etc/rc.local"]
 
 
-@needs_root
+@on_the_kernel
 def test_the_lines_of_a_dry_run_make_the_same_files(net):
     directory = net.directory(PLAN, SOURCES)
     net.run("node", "sh", "-e", "-c", net.reconcile(directory, "--dry-run").stdout)
     assert net.reconcile(directory).stdout.startswith("nothing to do")
 
 
-@needs_root
+@on_the_kernel
 def test_a_file_that_others_changed_is_not_removed(net):
     net.reconcile(net.directory(PLAN, SOURCES))
     (net.root / CNI[1:]).write_text("mine\n", encoding="utf-8")
@@ -87,7 +88,7 @@ def test_a_file_that_others_changed_is_not_removed(net):
     assert (net.root / CNI[1:]).read_text(encoding="utf-8") == "mine\n"
 
 
-@needs_root
+@on_the_kernel
 @pytest.mark.parametrize("where", [CNI, "/etc/cni/net.d", "/etc/cni", WANTS.rpartition("/")[0]])
 def test_nothing_is_written_through_a_symbolic_link(net, where):
     elsewhere = net.home / "elsewhere"
@@ -102,13 +103,13 @@ def test_nothing_is_written_through_a_symbolic_link(net, where):
     assert not list(elsewhere.iterdir())
 
 
-@needs_root
+@on_the_kernel
 def test_a_full_disk_loses_nothing(net):
     directory = net.directory(replace(SHIM_PLAN, files=PLAN.files), SOURCES)
     state = net.state()
     room = net.home / "small"
     room.mkdir()
-    program = " ".join(net.reconcile_argv(directory, root=room)[4:])
+    program = shlex.join(net.reconcile_argv(directory, root=room)[4:])
     script = (
         f"mount -t tmpfs -o size=96k,mode=755 none {room} && mkdir -p {room}/etc/default && "
         f"echo 'KUBELET_EXTRA_ARGS=--v=2' > {room}/etc/default/kubelet && "
