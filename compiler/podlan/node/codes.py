@@ -45,6 +45,11 @@ CODES: dict[str, Code] = {
     "PL621": Code(
         "the plan has IPv6 and the kernel has not", "enable IPv6, or take it from the inventory", Exit.FAILED
     ),
+    "PL622": Code(
+        "a program that a file calls is missing",
+        "install dist/podlan-node.pyz there (`make node` builds it), or choose `boot: rc.local`",
+        None,
+    ),
 }
 
 

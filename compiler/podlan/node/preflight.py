@@ -167,4 +167,12 @@ def _cni(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Fi
         yield finding("PL612", f"{root.shown(directory)}/{first[0]} comes before {name}")
 
 
-_CHECKS: tuple[Check, ...] = (_kernel, _masters, _children, _adopted, _routes, _ipv6, _sysctls, _cni)
+def _needs(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, observed
+    for file in plan.files:
+        for program in file.needs:
+            if not os.access(root.shown(program), os.X_OK):
+                yield finding("PL622", f"{file.path} calls {root.shown(program)}, which is not there")
+
+
+_CHECKS: tuple[Check, ...] = (_kernel, _masters, _children, _adopted, _routes, _ipv6, _sysctls, _cni, _needs)

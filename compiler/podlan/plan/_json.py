@@ -179,6 +179,7 @@ _FILE = {
     "block": _list(_text),
     "restart": _list(_text),
     "wantedBy": _list(_text),
+    "needs": _list(_text),
 }
 _PLAN = {
     "node": _text,

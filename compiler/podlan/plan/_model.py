@@ -82,7 +82,8 @@ class File:
     `source`: the whole file, at this path relative to the node's directory. `env_flags`: merged into
     the file's other flags and lines, which stay. `block`: these lines between podlan's marks, the rest
     of the file stays. `mode` is octal text ('0644'). `restart`: units that read the file only at their
-    start. `wanted_by`: for a systemd unit, the targets that pull it in.
+    start. `wanted_by`: for a systemd unit, the targets that pull it in. `needs`: programs that the file calls, by
+    absolute path; without them it is of no use.
     """
 
     path: str
@@ -92,6 +93,7 @@ class File:
     block: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     wanted_by: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

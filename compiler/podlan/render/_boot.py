@@ -31,7 +31,7 @@ def boot(plan: Blueprint) -> Iterator[Artifact]:
     text = template.render(
         header=Plain(HEADER), device=Plain(device), program=Plain(PROGRAM), directory=Plain(NODE_DIRECTORY)
     )
-    file = File(UNIT, source=f"rootfs{UNIT}", wanted_by=("multi-user.target",))
+    file = File(UNIT, source=f"rootfs{UNIT}", wanted_by=("multi-user.target",), needs=(PROGRAM,))
     yield Artifact(file, text.encode())
 
 
