@@ -63,7 +63,7 @@ def clean():
 def test_up_verify_and_down_are_commands_of_their_own(name):
     built = lab("up", "shim", "--name", name)
     assert (built.returncode, built.stdout) == (0, ""), built.stderr
-    assert f"lab {name}: 3 nodes, 6 pods up in" in built.stderr
+    assert f"lab {name}: 3 nodes reconciled, 6 pods, " in built.stderr
     assert processes_with(f"/podlan-lab/{name}") == []
     verified = lab("verify", "shim", "--name", name)
     assert verified.returncode == 0, verified.stdout

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DEMO = "demo-"
 """How the names of demos begin; the process number follows."""
 
+_SHOWN = 20
+
 _site = click.argument("source", metavar="SITE", type=click.Path(path_type=Path))
 _name = click.option("--name", help="Name of the lab.  [default: from the site's path]")
 _output = click.option(
@@ -112,7 +114,14 @@ def _build(here: Lab, topology: Topology, options: life.Options) -> None:
     began = time.monotonic()
     built = life.up(here, topology, options)
     took = time.monotonic() - began
-    click.echo(f"lab {here.home.name}: {len(built.nodes)} nodes, {len(built.pods)} pods up in {took:.1f} s", err=True)
+    click.echo(
+        f"lab {here.home.name}: {len(built.nodes)} nodes reconciled, {len(built.pods)} pods, {took:.1f} s", err=True
+    )
+    for node in built.nodes[:_SHOWN]:
+        pods = [address for pod in built.pods if pod.node == node.name for address in pod.addresses]
+        click.echo(f"  {node.name}  {', '.join(node.addresses)}  pods {', '.join(pods) or 'none'}", err=True)
+    if len(built.nodes) > _SHOWN:
+        click.echo(f"  … and {len(built.nodes) - _SHOWN} more", err=True)
 
 
 def _verify(here: Lab, form: str) -> bool:
