@@ -19,7 +19,7 @@ BIN := .venv/bin
 .PHONY: help
 help: ## list the tasks
 	@echo 'usage: make TASK'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: root lab-packages venv ## the example site in network namespaces on this machine, with real CNI plugins (root)

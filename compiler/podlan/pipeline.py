@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from podlan import rules
 from podlan.addressing import Allocation, Decisions, Lock, Range, allocate, read_lock, survey
-from podlan.diagnostics import Exit, Finding, PodlanError, has_errors
+from podlan.diagnostics import Exit, Finding, PodlanError, has_errors, has_warnings
 from podlan.inventory import Site, load
 from podlan.output import CannotWrite, Difference, Staged, compare, refuse_nesting, turn, write_durably
 from podlan.planning import blueprint
@@ -65,6 +65,7 @@ class Compiled:
     """What compiling gave: the judged site, the content of every node's directory, and what differed on disk."""
 
     checked: Checked
+    failed: bool = False
     nodes: dict[str, dict[str, bytes]] = field(default_factory=dict)
     difference: Difference = field(default_factory=Difference)
 
@@ -144,13 +145,20 @@ def _meta(site: Site, lock: Lock, source: Source) -> list[Finding]:
 
 
 def compile_site(
-    path: Path, out: Path, decisions: Decisions = NOTHING_DECIDED, *, locked: bool = False, write: bool = True
+    path: Path,
+    out: Path,
+    decisions: Decisions = NOTHING_DECIDED,
+    *,
+    locked: bool = False,
+    strict: bool = False,
+    write: bool = True,
 ) -> Compiled:
     """Compile a site into `out` and bring its lock up to date.
 
-    Nothing is written when there is an error, when `write` is false, or when `locked` and the lock would
-    change; the caller sees that in the result. The order of writing is: everything staged, then the lock,
-    then the tree; so a full disk changes nothing, and no tree ever speaks of slices that the lock forgot.
+    Nothing is written when there is an error (or a warning, where `strict`), when `write` is false, or when
+    `locked` and the lock would change; the caller sees that in the result. The order of writing is: everything
+    staged, then the lock, then the tree; so a full disk changes nothing, and no tree ever speaks of slices that
+    the lock forgot.
     Raises OutputInsideSite, CannotRead, CannotWrite and Busy.
     """
     refuse_nesting(out, path)
@@ -158,8 +166,8 @@ def compile_site(
         if write:
             stack.enter_context(turn(Source(path).lock_path.parent))
         checked = check(path, decisions)
-        compiled = Compiled(checked)
-        if checked.failed or checked.site is None or checked.allocation is None:
+        compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
+        if compiled.failed or checked.site is None or checked.allocation is None:
             return compiled
         for node in checked.site.nodes:
             compiled.nodes[node.name] = render(blueprint(checked.site, node, checked.allocation))

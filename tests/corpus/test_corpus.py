@@ -82,4 +82,15 @@ def test_every_rule_has_a_code_of_its_own_and_says_what_it_wants_and_why():
     assert len(codes) == len(set(codes))
     for rule in rules.RULES:
         assert rule.title
-        assert "Why:" in rule.explanation or "Source:" in rule.explanation
+        assert "Why:" in rule.explanation.text or "Source:" in rule.explanation.text
+
+
+def test_every_code_that_the_compiler_can_report_is_explained():
+    package = Path(rules.__file__).parents[1]
+    used = {
+        code
+        for part in ("source", "inventory", "addressing", "rules", "pipeline.py")
+        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
+        for code in re.findall(r'"(PL[0-9]{3})"', file.read_text(encoding="utf-8"))
+    }
+    assert used == set(rules.explanations())

@@ -110,11 +110,11 @@ class Allotment:
         return want is not None and want.attachment.access.via == "shim" and node not in self.giving
 
     def _keep_pins(self) -> None:
+        self._take_back()
         for want in self.wants.values():
             if not want.pinned:
                 continue
             self.slices[want.name] = want.pinned
-            self._take_back(want)
             left = Addresses(self.family, self.held.pop(want.name, ()))
             for item in want.pinned:
                 left.remove(item)
@@ -124,19 +124,23 @@ class Allotment:
                 self.room.own(item)
                 self.quarantine.add((want.name, item))
 
-    def _take_back(self, want: Want) -> None:
-        """Let a pin take the node's own quarantined addresses back, but not those of another."""
-        for node, item in sorted(self.quarantine):
-            if not any(item.overlaps(pin) for pin in want.pinned):
-                continue
-            if node == want.name:
-                self.quarantine.discard((node, item))
-                left = Addresses(item.family, [item])
-                for pin in want.pinned:
+    def _take_back(self) -> None:
+        """Let pins take their nodes' own quarantined addresses back, but not those of another; by one sweep."""
+        pins = sorted((pin, want.name) for want in self.wants.values() for pin in want.pinned)
+        waiting = 0
+        for item, node in sorted((item, node) for node, item in self.quarantine):
+            while waiting < len(pins) and pins[waiting][0].last < item.first:
+                waiting += 1
+            left = Addresses(item.family, [item])
+            for pin, owner in pins[waiting:]:
+                if pin.first > item.last:
+                    break
+                if owner == node:
                     left.remove(pin)
-                self.quarantine |= {(node, rest) for rest in left}
-            else:
-                self.findings.append(refusals.pin_on_quarantine(self, want, node, item))
+                elif pin.overlaps(item):
+                    self.findings.append(refusals.pin_on_quarantine(self, self.wants[owner], node, item))
+            self.quarantine.discard((node, item))
+            self.quarantine |= {(node, rest) for rest in left}
 
     def _keep_shims(self) -> None:
         """Keep every locked shim address that is still nobody else's; its pool does not matter any more."""

@@ -19,6 +19,8 @@ _COMMANDS = {
     "check": ("podlan.cli._compile:check", "Validate a site; writes nothing."),
     "compile": ("podlan.cli._compile:compile_", "Validate, allocate, lock and render a site."),
     "release": ("podlan.cli._compile:release", "End the quarantine of addresses that nodes gave up."),
+    "audit": ("podlan.cli._audit:audit_", "Prove from finished CNI files that no address is handed out twice."),
+    "rule": ("podlan.cli._rule:rule", "Say what a finding's code stands for."),
     "reconcile": ("podlan.node.command:reconcile", "Make this node match its compiled directory."),
     "lab": ("podlan.lab.command:lab", "Run a site in network namespaces, with the real CNI plugins."),
 }
@@ -60,7 +62,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="podlan %(version)s")
 def cli() -> None:
-    r"""Compile a site inventory into the macvlan CNI set-up of every node, and make nodes match it.
+    """Compile a site inventory into the macvlan CNI set-up of every node, and make nodes match it.
 
     \b
     A site's way:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podlan import pipeline
+from podlan import __version__, pipeline
 from podlan.addressing import Decisions
 from podlan.cli import EXIT_CODES
-from podlan.diagnostics import Exit, as_json, text
+from podlan.diagnostics import Exit, as_json, has_warnings
+from podlan.diagnostics.printers import PRINTERS, Setting
 from podlan.output import names
+from podlan.rules import explanations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,28 +34,34 @@ _SHOWN = 20
 
 _site = click.argument("site", type=click.Path(exists=True, path_type=Path))
 _format = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+    "--format",
+    "form",
+    type=click.Choice(list(PRINTERS)),
+    default="text",
+    show_default=True,
+    help="How to print findings: sarif for code hosts, github for annotations, junit for CI.",
 )
+_strict = click.option("--strict", is_flag=True, help="Let warnings fail the run, too.")
 _most = click.option("--max", "most", type=click.IntRange(1), default=100, show_default=True, help="Findings to print.")
 
 
 @click.command(epilog=EXIT_CODES)
 @_site
+@_strict
 @_format
 @_most
-def check(site: Path, form: str, most: int) -> None:
+def check(site: Path, *, strict: bool, form: str, most: int) -> None:
     """Validate SITE, a directory of *.yaml files or one file; writes nothing.
 
     Reads the inventory and podlan.lock, runs every rule and allocates, and prints all findings at once.
     """
     checked = pipeline.check(site)
-    if form == "json":
-        click.echo(as_json(checked.findings), nl=False)
-    else:
-        _print_findings(checked, most, sys.stdout)
-        if not checked.failed and checked.site is not None:
-            click.echo(f"{site}: {_count(len(checked.site.nodes), 'node')}, no errors")
-    sys.exit(Exit.FAILED if checked.failed else Exit.DONE)
+    failed = checked.failed or (strict and has_warnings(checked.findings))
+    if form != "text" or checked.findings:
+        _print_findings(checked, form, most, sys.stdout)
+    if form == "text" and not failed and checked.site is not None:
+        click.echo(f"{site}: {_count(len(checked.site.nodes), 'node')}, no errors")
+    sys.exit(Exit.FAILED if failed else Exit.DONE)
 
 
 @click.command("compile", epilog=EXIT_CODES)
@@ -67,6 +75,7 @@ def check(site: Path, form: str, most: int) -> None:
 @click.option("--shrink", metavar="NODE", multiple=True, help="Quarantine the end of a slice larger than asked for.")
 @click.option("--keep", metavar="NODE", multiple=True, help="After a merge: who holds NODE's addresses too, moves.")
 @click.option("--base", metavar="REV", help="After a merge: of two with the same addresses, who is not in REV moves.")
+@_strict
 @_format
 @_most
 def compile_(
@@ -79,10 +88,11 @@ def compile_(
     shrink: tuple[str, ...],
     keep: tuple[str, ...],
     base: str | None,
+    strict: bool,
     form: str,
     most: int,
 ) -> None:
-    r"""Compile SITE into the output directory and bring SITE's podlan.lock up to date.
+    """Compile SITE into the output directory and bring SITE's podlan.lock up to date.
 
     The lock remembers every slice, so that none moves because another node came, went or grew; commit it.
     The same inventory and lock give the same bytes everywhere. With findings that are errors nothing is written.
@@ -102,13 +112,17 @@ def compile_(
         shrink=frozenset(shrink),
         base=pipeline.base_lock(site, base) if base is not None else None,
     )
-    compiled = pipeline.compile_site(site, out, decisions, locked=locked, write=not only_check)
+    compiled = pipeline.compile_site(site, out, decisions, locked=locked, strict=strict, write=not only_check)
     code = _exit_code(compiled, only_check=only_check, locked=locked)
     if form == "json":
         click.echo(json.dumps(_as_values(compiled), indent=2, ensure_ascii=False))
         sys.exit(code)
-    _print_findings(compiled.checked, most, sys.stderr)
-    if compiled.checked.failed:
+    if form != "text":
+        _print_findings(compiled.checked, form, most, sys.stdout)
+        sys.exit(code)
+    if compiled.checked.findings:
+        _print_findings(compiled.checked, form, most, sys.stderr)
+    if compiled.failed:
         sys.exit(code)
     if only_check or code:
         _print_check(compiled, site, out)
@@ -118,7 +132,7 @@ def compile_(
 
 
 def _exit_code(compiled: pipeline.Compiled, *, only_check: bool, locked: bool) -> int:
-    if compiled.checked.failed:
+    if compiled.failed:
         return Exit.FAILED
     lock_differs = compiled.checked.lock_changes
     if (only_check and (lock_differs or compiled.difference)) or (locked and lock_differs):
@@ -136,7 +150,7 @@ def _exit_code(compiled: pipeline.Compiled, *, only_check: bool, locked: bool) -
     help="Only what is quarantined for so long, by git's history of the lock: 12h, 30d, 4w.",
 )
 def release(site: Path, nodes: tuple[str, ...], older_than: float | None) -> None:
-    r"""End the quarantine of the addresses that NODEs gave up, so that others may get them.
+    """End the quarantine of the addresses that NODEs gave up, so that others may get them.
 
     Do it when nothing answers at these addresses any more. Without NODE, --older-than says which.
 
@@ -149,7 +163,8 @@ def release(site: Path, nodes: tuple[str, ...], older_than: float | None) -> Non
         raise click.UsageError("name a node, or say --older-than")
     before = None if older_than is None else time.time() - older_than
     checked = pipeline.release(site, nodes, before=before)
-    _print_findings(checked, _SHOWN, sys.stderr)
+    if checked.findings:
+        _print_findings(checked, "text", _SHOWN, sys.stderr)
     if checked.failed or checked.allocation is None:
         sys.exit(Exit.FAILED)
     freed = checked.lock.quarantine - checked.allocation.lock.quarantine
@@ -173,12 +188,10 @@ def _age(value: str | None) -> float | None:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _print_findings(checked: pipeline.Checked, most: int, stream: TextIO) -> None:
-    if checked.findings:
-        colour = stream.isatty() and "NO_COLOR" not in os.environ
-        click.echo(
-            text(checked.findings, checked.source.texts, colour=colour, most=most), nl=False, file=stream, color=True
-        )
+def _print_findings(checked: pipeline.Checked, form: str, most: int, stream: TextIO) -> None:
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    setting = Setting(checked.source.texts, explanations(), __version__, colour=colour, most=most)
+    click.echo(PRINTERS[form](checked.findings, setting), nl=False, file=stream, color=True)
 
 
 def _print_check(compiled: pipeline.Compiled, site: Path, out: Path) -> None:

@@ -59,6 +59,20 @@ class Finding:
         return (self.place.file, self.place.line, self.place.column, self.code, self.message)
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a code stands for: `title` in a few words, `text` with what, why and source."""
+
+    code: str
+    title: str
+    text: str
+
+
 def has_errors(findings: tuple[Finding, ...] | list[Finding]) -> bool:
     """Tell whether any finding must stop the run."""
     return any(finding.severity is Severity.ERROR for finding in findings)
+
+
+def has_warnings(findings: tuple[Finding, ...] | list[Finding]) -> bool:
+    """Tell whether any finding stops a strict run."""
+    return any(finding.severity is Severity.WARNING for finding in findings)

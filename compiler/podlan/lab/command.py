@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import signal
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -57,8 +56,8 @@ def lab() -> None:
 @_plugins
 def up(source: Path, name: str | None, output: Path | None, pods: int, plugins: Path | None) -> None:
     """Compile SITE, build it here, reconcile its nodes and attach pods."""
-    with _interruptible(), life.opened(name or default_name(source)) as here, _compiled(source, output) as topology:
-        _build(here, topology, life.Options(pods, plugins))
+    with _interruptible(), life.opened(name or default_name(source)) as here:
+        _build(here, compiled(source, output or here.home.output), life.Options(pods, plugins))
 
 
 @lab.command()
@@ -92,9 +91,9 @@ def demo(source: Path, output: Path | None, pods: int, plugins: Path | None, for
     """Compile SITE, build it, show who reaches whom, and remove everything."""
     with _interruptible():
         life.sweep(DEMO)
-        with life.opened(f"{DEMO}{os.getpid()}") as here, _compiled(source, output) as topology:
+        with life.opened(f"{DEMO}{os.getpid()}") as here:
             try:
-                _build(here, topology, life.Options(pods, plugins))
+                _build(here, compiled(source, output or here.home.output), life.Options(pods, plugins))
                 ok = _verify(here, form)
             finally:
                 if here.home.path.exists():
@@ -137,16 +136,6 @@ def _remove(here: Lab) -> None:
     for refusal in life.down(here):
         click.echo(f"warning: {refusal}", err=True)
     click.echo(f"lab {here.home.name}: removed", err=True)
-
-
-@contextlib.contextmanager
-def _compiled(source: Path, output: Path | None) -> Iterator[Topology]:
-    """Compile the site, into a directory of its own if none is given."""
-    if output is not None:
-        yield compiled(source, output)
-        return
-    with tempfile.TemporaryDirectory(prefix="podlan-lab-") as directory:
-        yield compiled(source, Path(directory))
 
 
 def compiled(source: Path, output: Path) -> Topology:

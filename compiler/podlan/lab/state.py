@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,11 @@ class Home:
         return ROOT / f"{self.name}.lock"
 
     @property
+    def output(self) -> Path:
+        """Where the lab compiles its site: beside the directory, since it comes first and is found after a kill."""
+        return ROOT / f"{self.name}.output"
+
+    @property
     def state(self) -> Path:
         """The file whose presence says that the lab was built to the end."""
         return self.path / "state.json"
@@ -113,7 +119,7 @@ def _decode(document: dict[str, Any]) -> State:
 def homes(prefix: str) -> list[Home]:
     """Give the labs whose names begin so, built, half built or half removed."""
     with contextlib.suppress(FileNotFoundError):
-        names = {path.name.removesuffix(".lock") for path in ROOT.iterdir()}
+        names = {path.stem for path in ROOT.iterdir()}
         return [Home(name) for name in sorted(names) if name.startswith(prefix)]
     return []
 
@@ -129,6 +135,7 @@ def locked(home: Home) -> Iterator[int]:
         yield descriptor
     finally:
         os.ftruncate(descriptor, 0)
+        shutil.rmtree(home.output, ignore_errors=True)
         if not home.path.exists():
             home.lock.unlink(missing_ok=True)
         os.close(descriptor)

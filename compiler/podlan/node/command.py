@@ -64,7 +64,7 @@ def reconcile(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    r"""Make this node match NODEDIR, a node's directory of a compiled site.
+    """Make this node match NODEDIR, a node's directory of a compiled site.
 
     Interfaces, addresses, routes, settings and files are compared with the plan, and only what differs is
     changed, in an order that never cuts this node off; when a step or the check after the last one

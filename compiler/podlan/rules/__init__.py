@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING
 
 from podlan.rules import _addresses, _references, _versions
 from podlan.rules._registry import Rule
+from podlan.rules._stages import stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from podlan.addressing import Ground
-    from podlan.diagnostics import Finding
+    from podlan.diagnostics import Explanation, Finding
     from podlan.inventory import Site
 
 RULES: tuple[Rule, ...] = (*_addresses.RULES, *_references.RULES, *_versions.RULES)
+
+
+def explanations() -> dict[str, Explanation]:
+    """Give what every code means that a compile can report."""
+    return stages() | {rule.code: rule.explanation for rule in RULES}
 
 
 def run(site: Site, grounds: Mapping[str, Ground]) -> list[Finding]:
@@ -22,4 +28,4 @@ def run(site: Site, grounds: Mapping[str, Ground]) -> list[Finding]:
     return [finding for rule in RULES for finding in rule.check(site, grounds)]
 
 
-__all__ = ["RULES", "Rule", "run"]
+__all__ = ["RULES", "Rule", "explanations", "run"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podlan.addressing import Ground
-from podlan.diagnostics import Finding
+from podlan.diagnostics import Explanation, Finding
 from podlan.inventory import Site
 
 Check = Callable[[Site, Mapping[str, Ground]], Iterator[Finding]]
@@ -22,9 +22,9 @@ class Rule:
     check: Check
 
     @property
-    def explanation(self) -> str:
+    def explanation(self) -> Explanation:
         """What the rule wants and why: the check's own docstring."""
-        return inspect.getdoc(self.check) or ""
+        return Explanation(self.code, self.title, inspect.getdoc(self.check) or "")
 
 
 def rule(code: str, title: str) -> Callable[[Check], Rule]:

@@ -1,0 +1,35 @@
+"""All printers by the name of their format; imported by the compiler only, since some need more than the node has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from podlan.diagnostics._finding import Explanation, Finding
+from podlan.diagnostics._github import github
+from podlan.diagnostics._json import as_json
+from podlan.diagnostics._junit import junit
+from podlan.diagnostics._sarif import sarif
+from podlan.diagnostics._text import text
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What printers may use: the texts of the files, how many findings to show, colour, what codes mean."""
+
+    sources: Mapping[str, str]
+    explanations: Mapping[str, Explanation]
+    version: str
+    colour: bool = False
+    most: int = 100
+
+
+Printer = Callable[[Iterable[Finding], Setting], str]
+
+PRINTERS: dict[str, Printer] = {
+    "text": lambda findings, setting: text(findings, setting.sources, colour=setting.colour, most=setting.most),
+    "json": lambda findings, _: as_json(findings),
+    "sarif": lambda findings, setting: sarif(findings, setting.explanations, setting.version),
+    "github": lambda findings, _: github(findings),
+    "junit": lambda findings, _: junit(findings),
+}
