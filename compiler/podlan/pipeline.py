@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from podlan import rules
-from podlan.addressing import Allocation, Decisions, Lock, Range, allocate, read_lock, survey
+from podlan.addressing import Allocation, Decisions, Lock, allocate, read_lock, survey
 from podlan.diagnostics import Exit, Finding, PodlanError, has_errors, has_warnings
 from podlan.inventory import Site, load
-from podlan.output import CannotWrite, Difference, Staged, compare, refuse_nesting, turn, write_durably
+from podlan.output import (
+    CannotWrite,
+    Difference,
+    Staged,
+    compare,
+    marker,
+    refuse_lost_lock,
+    refuse_nesting,
+    refuse_other_site,
+    remove_leftovers,
+    turn,
+    write_durably,
+)
 from podlan.planning import blueprint
 from podlan.render import render
 from podlan.source import CannotRead, Source, line_times, read_site, text_at
@@ -20,8 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from podlan.source import KeyPath
+
 
 NOTHING_DECIDED = Decisions()
+_OF_NODES = frozenset({"slice", "shim", "quarantine"})
+"""The first words of the lock's lines whose third is a node."""
 
 
 class BadBase(PodlanError):
@@ -36,6 +52,20 @@ class BadBase(PodlanError):
 
     def __str__(self) -> str:
         return f"cannot use {self.revision} as base: {self.problem}"
+
+
+class UnknownNode(PodlanError):
+    """A node to release that neither the lock nor the site has: a slip of the pen."""
+
+    exit_code: ClassVar[int] = Exit.FAILED
+
+    def __init__(self, node: str, lock: Path) -> None:
+        super().__init__(node, lock)
+        self.node = node
+        self.lock = lock
+
+    def __str__(self) -> str:
+        return f"neither {self.lock} nor its site knows a node {self.node}; nothing was released"
 
 
 @dataclass(slots=True)
@@ -70,47 +100,44 @@ class Compiled:
     difference: Difference = field(default_factory=Difference)
 
 
-def check(
-    path: Path, decisions: Decisions = NOTHING_DECIDED, *, released: Collection[tuple[str, str, Range]] = ()
-) -> Checked:
+def check(path: Path, decisions: Decisions = NOTHING_DECIDED) -> Checked:
     """Read a site and its lock, run every rule and allocate; writes nothing.
 
-    `released` are entries of the quarantine, (subnet, node, range), that end now. Raises CannotRead for what the
-    operating system refuses.
+    Raises CannotRead for what the operating system refuses.
     """
     source = read_site(path)
     checked = Checked(source, list(source.findings))
     site, shape = load(source)
     checked.findings += shape
-    checked.findings += _read_lock(checked)
+    checked.lock, findings = _read_lock(source.lock_path, source.texts)
+    checked.findings += findings
     if site is None:
         return checked
     grounds = survey(site)
     checked.findings += rules.run(site, grounds)
     checked.findings += _unknown_nodes(site, decisions)
+    checked.findings += _emptied(site, checked.lock)
     if checked.failed:
         return checked
     checked.site = site
     checked.findings += _meta(site, checked.lock, source)
-    lock = replace(checked.lock, quarantine=checked.lock.quarantine - frozenset(released))
-    checked.allocation = allocate(site, grounds, lock, decisions)
+    checked.allocation = allocate(site, grounds, checked.lock, decisions)
     checked.findings += checked.allocation.findings
     return checked
 
 
-def _read_lock(checked: Checked) -> list[Finding]:
-    path = checked.source.lock_path
+def _read_lock(path: Path, texts: dict[str, str]) -> tuple[Lock, list[Finding]]:
+    """Read the lock, and keep its text among those of the site's files."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return []
+        return Lock(), []
     except UnicodeDecodeError:
-        return [Finding("PL501", f"{path} is not UTF-8 text", hint="restore it from version control")]
+        return Lock(), [Finding("PL501", f"{path} is not UTF-8 text", hint="restore it from version control")]
     except OSError as error:
         raise CannotRead(path, error.strerror or str(error)) from error
-    checked.source.texts[str(path)] = text
-    checked.lock, findings = read_lock(str(path), text)
-    return findings
+    texts[str(path)] = text
+    return read_lock(str(path), text)
 
 
 def _unknown_nodes(site: Site, decisions: Decisions) -> list[Finding]:
@@ -123,24 +150,38 @@ def _unknown_nodes(site: Site, decisions: Decisions) -> list[Finding]:
     ]
 
 
+def _emptied(site: Site, lock: Lock) -> list[Finding]:
+    """Refuse a site without nodes whose lock still has some: far more often a file got lost than a site ends."""
+    holders = {node for _, node in lock.slices}
+    if site.nodes or not holders:
+        return []
+    count = f"{len(holders)} node{'s' * (len(holders) != 1)}"
+    message = f"the site has no nodes, but the lock holds slices of {count}"
+    hint = "if the site really ends, delete podlan.lock, and the output with it"
+    return [Finding("PL510", message, site.place(("nodes",), key=True), hint=hint)]
+
+
 def _meta(site: Site, lock: Lock, source: Source) -> list[Finding]:
-    """Refuse another network name or dataDir: host-local would open a fresh pool under living pods."""
+    """Refuse what the lock is not of: another network name or dataDir, another site."""
     cni = site.inventory.cni
+    anew = "host-local would give living addresses again"
+    keep = "keep it; or, when no pod of this network is alive, delete the line from podlan.lock"
+    one = "two sites in one directory would share a lock"
+    apart = "give each site a directory of its own; or, if the site was renamed, delete the line from podlan.lock"
+    written: tuple[tuple[KeyPath, str, str, str, str], ...] = (
+        (("cni", "name"), str(cni.name), "cni.name is {}, but the lock says {}", anew, keep),
+        (("cni", "dataDir"), cni.data_dir, "cni.dataDir is {}, but the lock says {}", anew, keep),
+        (("site",), site.name, "the site is {}, but the lock is of site {}", one, apart),
+    )
     findings = []
-    for key, value in (("name", cni.name), ("dataDir", cni.data_dir)):
+    for path, value, message, why, hint in written:
+        key = str(path[-1])
         locked = lock.meta.get(key)
         if locked is not None and locked != value:
-            place = source.place(("cni", key), key=not source.has(("cni", key)))
+            place = source.place(path, key=not source.has(path))
             also = lock.places.get(("meta", key))
-            findings.append(
-                Finding(
-                    "PL506",
-                    f"cni.{key} is {value}, but the lock says {locked}: host-local would give living addresses again",
-                    place,
-                    hint="keep it; or, when no pod of this network is alive, delete the line from podlan.lock",
-                    also=(also.labelled("locked here"),) if also else (),
-                )
-            )
+            shown = (also.labelled("locked here"),) if also else ()
+            findings.append(Finding("PL506", f"{message.format(value, locked)}: {why}", place, hint=hint, also=shown))
     return findings
 
 
@@ -157,37 +198,54 @@ def compile_site(
 
     Nothing is written when there is an error (or a warning, where `strict`), when `write` is false, or when
     `locked` and the lock would change; the caller sees that in the result. The order of writing is: everything
-    staged, then the lock, then the tree; so a full disk changes nothing, and no tree ever speaks of slices that
-    the lock forgot.
-    Raises OutputInsideSite, CannotRead, CannotWrite and Busy.
+    judged and staged, then the lock, then the tree; so a full disk or a thing in the way changes nothing, and no
+    tree ever speaks of slices that the lock forgot.
+    Raises OutputInsideSite, OtherSite, LostLock, CannotRead, CannotWrite and Busy.
     """
     refuse_nesting(out, path)
+    lock_path = Source(path).lock_path
     with ExitStack() as stack:
+        is_there = out.is_dir()
         if write:
-            stack.enter_context(turn(Source(path).lock_path.parent))
+            stack.enter_context(turn(lock_path.parent, *([out] if is_there else [])))
         checked = check(path, decisions)
-        compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
-        if compiled.failed or checked.site is None or checked.allocation is None:
+        name = checked.source.get(("site",))
+        if isinstance(name, str):
+            refuse_other_site(out, name)
+        refuse_lost_lock(lock_path, out)
+        compiled = _rendered(checked, strict=strict)
+        if compiled.failed:
             return compiled
-        for node in checked.site.nodes:
-            compiled.nodes[node.name] = render(blueprint(checked.site, node, checked.allocation))
-        if write and not (locked and checked.lock_changes):
+        mark = marker(name)
+        if not write or (locked and checked.lock_changes):
+            compiled.difference = compare(out, compiled.nodes, mark)
+            return compiled
+        if not is_there:
             _make_directory(out)
             stack.enter_context(turn(out))
-            compiled.difference = compare(out, compiled.nodes)
-            _write(out, compiled)
-        else:
-            compiled.difference = compare(out, compiled.nodes)
+        compiled.difference = compare(out, compiled.nodes, mark)
+        with Staged(out, compiled.nodes, compiled.difference, mark) as staged:
+            _write_lock(checked)
+            staged.commit()
     return compiled
 
 
 def compile_apart(path: Path, out: Path) -> Compiled:
-    """Compile a site into `out` and leave its lock as it is: for a trial whose addresses nobody keeps."""
-    refuse_nesting(out, path)
-    compiled = compile_site(path, out, write=False)
-    if compiled.nodes:
+    """Compile a site into a directory that lasts no longer than a trial, and leave its lock as it is."""
+    compiled = _rendered(check(path))
+    if not compiled.failed:
         _make_directory(out)
-        Staged(out, compiled.nodes, compiled.difference).commit()
+        compiled.difference = compare(out, compiled.nodes)
+        with Staged(out, compiled.nodes, compiled.difference) as staged:
+            staged.commit()
+    return compiled
+
+
+def _rendered(checked: Checked, *, strict: bool = False) -> Compiled:
+    compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
+    if not compiled.failed and checked.site is not None and checked.allocation is not None:
+        for node in checked.site.nodes:
+            compiled.nodes[node.name] = render(blueprint(checked.site, node, checked.allocation))
     return compiled
 
 
@@ -198,42 +256,74 @@ def _make_directory(out: Path) -> None:
         raise CannotWrite(out, error.strerror or str(error)) from error
 
 
-def _write(out: Path, compiled: Compiled) -> None:
-    staged = Staged(out, compiled.nodes, compiled.difference) if compiled.difference else None
-    try:
-        write_lock(compiled.checked)
-    except CannotWrite:
-        if staged is not None:
-            staged.discard()
-        raise
-    if staged is not None:
-        staged.commit()
+def _write_lock(checked: Checked) -> None:
+    path = checked.source.lock_path
+    remove_leftovers(path)
+    if checked.allocation is not None and checked.lock_changes:
+        write_durably(path, checked.allocation.lock.text().encode())
 
 
-def release(path: Path, nodes: Collection[str], *, before: float | None = None) -> Checked:
-    """End the quarantine of what the named nodes once held (of all, if none is named), and write the lock.
+class Freed(NamedTuple):
+    """An entry of the quarantine that ended; `item` is written as the lock does."""
 
-    With `before`, seconds since 1970, only of what stands in the lock since before then, by git's history. Raises
-    GitFailed where git cannot tell.
+    subnet: str
+    node: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release ended, or the findings about the lock, in `texts`, that stand against it."""
+
+    findings: list[Finding]
+    texts: dict[str, str]
+    freed: list[Freed] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether the lock cannot be used, and so was left as it is."""
+        return has_errors(self.findings)
+
+
+def release(path: Path, nodes: Collection[str], *, before: float | None = None) -> Released:
+    """End the quarantine of what the named nodes once held (of all, if none is named): take its lines off the lock.
+
+    With `before`, seconds since 1970, only of what stands in the lock since before then, by git's history. All
+    other lines stay as they are, and the inventory is asked for nothing but the names that the lock does not know.
+    Raises UnknownNode, CannotRead, CannotWrite, Busy, and GitFailed where git cannot tell.
     """
     lock_path = Source(path).lock_path
     with turn(lock_path.parent):
+        texts: dict[str, str] = {}
+        _, findings = _read_lock(lock_path, texts)
+        if has_errors(findings):
+            return Released(findings, texts)
+        lines = texts.get(str(lock_path), "").splitlines()
+        _refuse_unknown(path, nodes, lines)
         times = {} if before is None else line_times(lock_path)
-        quarantine = check(path).lock.quarantine
-        chosen = [
-            entry
-            for entry in quarantine
-            if (not nodes or entry[1] in nodes) and (before is None or _since(entry, times) < before)
-        ]
-        checked = check(path, released=chosen)
-        if not checked.failed:
-            write_lock(checked)
-    return checked
+        kept = []
+        freed = set()
+        for line in lines:
+            kind, *words = line.split(" ")
+            is_old = before is None or times.get(line, math.inf) < before
+            if kind == "quarantine" and is_old and (not nodes or words[1] in nodes):
+                freed.add(Freed(*words))
+            else:
+                kept.append(line)
+        remove_leftovers(lock_path)
+        if freed:
+            write_durably(lock_path, "".join(f"{line}\n" for line in kept).encode())
+    return Released(findings, texts, sorted(freed))
 
 
-def _since(entry: tuple[str, str, Range], times: dict[str, int]) -> float:
-    subnet, node, item = entry
-    return times.get(f"quarantine {subnet} {node} {item.text}", math.inf)
+def _refuse_unknown(path: Path, nodes: Collection[str], lines: list[str]) -> None:
+    held = {words[2] for words in (line.split() for line in lines) if words[0] in _OF_NODES}
+    unknown = sorted(set(nodes) - held)
+    if unknown:
+        written = read_site(path).get(("nodes",))
+        for node in unknown:
+            if not isinstance(written, dict) or node not in written:
+                raise UnknownNode(node, Source(path).lock_path)
 
 
 def base_lock(path: Path, revision: str) -> Lock:
@@ -243,12 +333,3 @@ def base_lock(path: Path, revision: str) -> Lock:
     if has_errors(findings):
         raise BadBase(revision, findings[0].message)
     return lock
-
-
-def write_lock(checked: Checked) -> None:
-    """Write the lock that an allocation asks for, where it differs from the file."""
-    path = checked.source.lock_path
-    if checked.allocation is not None:
-        text = checked.allocation.lock.text()
-        if checked.source.texts.get(str(path)) != text:
-            write_durably(path, text.encode())

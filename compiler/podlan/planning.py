@@ -9,6 +9,7 @@ no moment is without a route; rp_filter is loosened first, since both interfaces
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -86,9 +87,10 @@ def _network(node: ResolvedNode, attachment: Attachment, wires: tuple[Wire, ...]
     probes = tuple(
         Probe(attachment.interface, str(wire.subnet.gateway)) for wire in wires if wire.subnet.gateway is not None
     )
+    identity = tuple(str(address) for address in attachment.addresses)
     via = attachment.access.via
     if via == "none":
-        return Plan(node.name, links=(master,), probes=probes)
+        return Plan(node.name, links=(master,), probes=probes, identity=identity)
     child = Link(
         attachment.access.interface,
         "macvlan",
@@ -105,6 +107,7 @@ def _network(node: ResolvedNode, attachment: Attachment, wires: tuple[Wire, ...]
         routes=tuple(routes),
         sysctls=dict(_sysctls(via, node, attachment.interface, child.name)),
         probes=probes,
+        identity=identity,
     )
 
 
@@ -138,14 +141,19 @@ def _mac(via: str, attachment: Attachment, wires: tuple[Wire, ...]) -> str:
     """Derive the child's MAC from the address it carries, which is unique on the wire.
 
     02 marks a locally administered unicast address (IEEE 802 8.4); an explicit MAC is also left alone by udev's
-    MACAddressPolicy, which on cloned machines gives every node the same one.
+    MACAddressPolicy, which on cloned machines gives every node the same one. An IPv6 address is hashed: its last
+    four bytes are the same at the same place of every subnet.
     """
     if via == "shim":
         carried = next(wire.shim for wire in wires if wire.shim is not None)
-        kind, value = (0x70 if carried.family == _IPV4 else 0x76), carried.first
+        if carried.family == _IPV4:
+            kind, tail = 0x70, carried.first.to_bytes(4, "big")
+        else:
+            kind, tail = 0x76, sha256(carried.first.to_bytes(16, "big")).digest()[:4]
     else:
-        kind, value = 0x6D, int(next(address for address in attachment.addresses if address.version == _IPV4))
-    return ":".join(f"{byte:02x}" for byte in (0x02, kind, *(value & 0xFFFFFFFF).to_bytes(4, "big")))
+        kind = 0x6D
+        tail = next(address for address in attachment.addresses if address.version == _IPV4).packed
+    return ":".join(f"{byte:02x}" for byte in (0x02, kind, *tail))
 
 
 def _sysctls(via: str, node: ResolvedNode, master: str, child: str) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sites import allocated, site
 
-from podlan.addressing import Lock, Range, natural
+from podlan.addressing import Lock, natural, read_lock
 
 LAN = {"cidr": "10.0.0.0/24", "gateway": "10.0.0.254"}
 
@@ -13,6 +13,10 @@ LAN = {"cidr": "10.0.0.0/24", "gateway": "10.0.0.254"}
 def slices(result) -> dict[str, str]:
     assert not result.findings, result.findings
     return {node: ",".join(map(str, held)) for (_, node), held in sorted(result.slices.items())}
+
+
+def quarantine(result) -> set[str]:
+    return {entry.line for entry in result.lock.quarantine}
 
 
 def test_slices_are_aligned_blocks_from_the_bottom_and_shims_come_from_the_top():
@@ -72,7 +76,8 @@ def test_shrinking_is_a_decision_and_keeps_the_front():
     assert slices(allocated(smaller, first.lock)) == {"a": "10.0.0.32-63"}
     shrunk = allocated(smaller, first.lock, shrink={"a"})
     assert slices(shrunk) == {"a": "10.0.0.32-39"}
-    assert shrunk.lock.quarantine == {("lan", "a", Range.parse("10.0.0.40-10.0.0.63"))}
+    assert quarantine(shrunk) == {"quarantine lan a 10.0.0.40-10.0.0.63"}
+    assert slices(allocated(site({"a": {"pods": 32}}), shrunk.lock)) == slices(first), "its own again when it grows"
 
 
 def test_a_renamed_node_keeps_its_slice_and_its_shim():
@@ -107,17 +112,20 @@ def test_a_slice_between_neighbours_does_not_grow_but_moves_when_told():
     assert "--move b" in refused.findings[0].hint
     moved = allocated(grown, first.lock, move={"b"})
     assert slices(moved) == {"a": "10.0.0.8-15", "b": "10.0.0.32-63", "c": "10.0.0.24-31"}
-    assert ("lan", "b", Range.parse("10.0.0.16-10.0.0.23")) in moved.lock.quarantine
+    assert quarantine(moved) == {"quarantine lan b 10.0.0.16-10.0.0.23"}
+    assert slices(allocated(grown, moved.lock, move={"b"})) == slices(moved), "moving again changes nothing"
 
 
 def test_what_a_removed_node_held_is_given_to_nobody_and_comes_back_with_it():
     first = allocated(site({"a": {}, "b": {}}))
     without = allocated(site({"b": {}}), first.lock)
-    assert {str(item) for _, node, item in without.lock.quarantine if node == "a"} == {"10.0.0.8-15", "10.0.0.253"}
+    assert quarantine(without) == {"quarantine lan a 10.0.0.8-10.0.0.15", "quarantine lan a 10.0.0.253"}
     newcomer = allocated(site({"b": {}, "c": {}}), without.lock)
     assert slices(newcomer)["c"] == "10.0.0.24-31"
     back = allocated(site({"a": {}, "b": {}, "c": {}}), newcomer.lock)
     assert slices(back)["a"] == "10.0.0.8-15"
+    assert back.shims["lan", "a"] == first.shims["lan", "a"]
+    assert not back.lock.quarantine
 
 
 def test_a_subnet_that_is_gone_leaves_its_slices_in_quarantine():
@@ -125,7 +133,7 @@ def test_a_subnet_that_is_gone_leaves_its_slices_in_quarantine():
     first = allocated(site({"a": {}}, both))
     assert len(first.slices) == 2
     after = allocated(site({"a": {}}), first.lock)
-    assert {subnet for subnet, _, _ in after.lock.quarantine} == {"six"}
+    assert {entry.subnet for entry in after.lock.quarantine} == {"six"}
 
 
 def test_dual_stack_gives_a_slice_of_each_family():
@@ -176,3 +184,117 @@ def test_a_block_with_another_s_slice_in_it_is_not_shared():
     nodes = {"a": {"ranges": ["10.0.0.8-9"]}, "b": {"pods": 5}}
     result = allocated(site(nodes, {"lan": lan}, hostAccess={"via": "none"}))
     assert [finding.code for finding in result.findings] == ["PL205"]
+
+
+LAN_WITH = {"cidr": "10.0.0.0/24", "gateway": "10.0.0.254"}
+NONE = {"hostAccess": {"via": "none"}}
+
+
+def codes(result) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def test_a_slice_does_not_grow_into_the_addresses_of_shims():
+    shims = {"hostAccess": {"via": "shim", "pool": ["10.0.0.80-95", "10.0.0.200"]}}
+    first = allocated(site({"n1": {"ranges": ["10.0.0.64-79"]}}, **shims))
+    grown = allocated(site({"n1": {"pods": 32}, "n2": {}}, **shims), first.lock)
+    assert codes(grown) == {"PL505"}
+
+
+def test_a_renamed_subnet_keeps_its_slices_where_it_says_so_and_is_refused_where_not():
+    first = allocated(site({"n9": {}, "n1": {}}, {"lan": LAN_WITH}))
+    assert codes(allocated(site({"n9": {}, "n1": {}}, {"net": LAN_WITH}), first.lock)) == {"PL509"}
+    renamed = allocated(site({"n9": {}, "n1": {}}, {"net": {**LAN_WITH, "was": "lan"}}), first.lock)
+    assert slices(renamed) == slices(first)
+    assert not renamed.lock.quarantine
+
+
+def test_what_was_given_up_under_another_name_of_the_subnet_is_given_to_nobody():
+    text = "podlan.lock 1\nquarantine lan gone 10.0.0.8-10.0.0.15\nquarantine lan gone 10.0.0.253\n"
+    lock, _ = read_lock("podlan.lock", text)
+    result = allocated(site({"a": {}}, {"net": LAN_WITH}), lock)
+    assert slices(result) == {"a": "10.0.0.16-23"}
+    assert str(result.shims["net", "a"]) == "10.0.0.252"
+    assert quarantine(result) == set(text.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [{"n1": {"ranges": ["10.0.0.16-23"]}}, {"n1": {"ranges": ["10.0.0.16-23"]}, "n2": {"ranges": ["10.0.0.64-71"]}}],
+)
+def test_a_pin_on_what_another_leaves_is_refused_in_one_step_as_in_two(nodes):
+    first = allocated(site({"n1": {}, "n2": {}}, **NONE))
+    assert slices(first)["n2"] == "10.0.0.16-23"
+    assert codes(allocated(site(nodes, **NONE), first.lock)) == {"PL504"}
+
+
+def test_moving_away_from_a_pin_does_not_hand_living_addresses_over():
+    first = allocated(site({"n1": {}, "n2": {}}, **NONE))
+    pinned = site({"n1": {"ranges": ["10.0.0.16-23"]}, "n2": {}}, **NONE)
+    assert codes(allocated(pinned, first.lock)) == {"PL508"}
+    assert codes(allocated(pinned, first.lock, move={"n2"})) == {"PL504"}
+
+
+def test_a_slice_of_pieces_and_a_slice_of_one_come_back_whole():
+    lan = {**LAN_WITH, "reserved": [{"range": "10.0.0.5", "reason": "x"}]}
+    pieces = site({"a": {"ranges": ["10.0.0.1-4", "10.0.0.6-15"]}, "b": {"pods": 1}}, {"lan": lan})
+    first = allocated(pieces)
+    away = allocated(site({}, {"lan": lan}), first.lock)
+    back = allocated(site({"a": {"pods": 14}, "b": {"pods": 1}}, {"lan": lan}), away.lock)
+    assert slices(back) == slices(first)
+    assert back.shims == first.shims
+    assert not back.lock.quarantine
+
+
+def test_a_shim_that_was_switched_off_has_its_address_back():
+    pool = {"pool": ["10.0.0.200"]}
+    first = allocated(site({"a": {}}, hostAccess={"via": "shim", **pool}))
+    off = allocated(site({"a": {}}, hostAccess={"via": "none", **pool}), first.lock)
+    assert quarantine(off) == {"quarantine lan a 10.0.0.200"}
+    on = allocated(site({"a": {}}, hostAccess={"via": "shim", **pool}), off.lock)
+    assert on.shims == first.shims
+
+
+def test_moving_moves_only_what_is_in_the_way():
+    both = {"lan": LAN_WITH, "six": {"cidr": "fd00::/64", "gateway": "fd00::1"}}
+    first = allocated(site({"a": {}}, both))
+    taken = {**both, "lan": {**LAN_WITH, "reserved": [{"range": "10.0.0.253", "reason": "x"}]}}
+    moved = allocated(site({"a": {}}, taken), first.lock, move={"a"})
+    assert slices(moved) == slices(first)
+    assert moved.shims["six", "a"] == first.shims["six", "a"]
+    assert str(moved.shims["lan", "a"]) == "10.0.0.252"
+
+
+def test_after_a_merge_an_old_node_that_grew_keeps_what_it_had():
+    base = allocated(site({"n1": {}}, **NONE))
+    branch = allocated(site({"n1": {"pods": 16}}, **NONE), base.lock)
+    main = allocated(site({"n1": {}, "n2": {}}, **NONE), base.lock)
+    both = Lock(base.lock.meta, {**main.slices, **branch.slices})
+    merged = site({"n1": {"pods": 16}, "n2": {}}, **NONE)
+    assert codes(allocated(merged, both)) == {"PL503"}
+    decided = allocated(merged, both, base=main.lock)
+    assert codes(decided) == {"PL505"}, "it cannot grow any more, and says so"
+    moved = allocated(merged, both, base=main.lock, move={"n1"})
+    assert slices(moved) == {"n1": "10.0.0.32-47", "n2": "10.0.0.16-23"}
+    assert quarantine(moved) == {"quarantine lan n1 10.0.0.8-10.0.0.15"}
+
+
+def test_another_family_under_the_same_name_does_not_touch_the_quarantine():
+    first = allocated(site({"a": {}, "b": {}}, **NONE))
+    away = allocated(site({"a": {}}, **NONE), first.lock)
+    six = allocated(site({"a": {}}, {"lan": {"cidr": "fd00::/64", "gateway": "fd00::1"}}, **NONE), away.lock)
+    assert quarantine(six) == {"quarantine lan a 10.0.0.8-10.0.0.15", "quarantine lan b 10.0.0.16-10.0.0.23"}
+
+
+def test_a_slice_outside_the_pool_stays_and_a_warning_says_so():
+    pinned = allocated(site({"a": {"ranges": ["10.0.0.100-109"]}}, **NONE))
+    lan = {**LAN_WITH, "pool": ["10.0.0.16-31"]}
+    stays = allocated(site({"a": {}}, {"lan": lan}, **NONE), pinned.lock)
+    assert codes(stays) == {"PL511"}
+    assert [str(item) for item in stays.slices["lan", "a"]] == ["10.0.0.100-109"]
+
+
+def test_dual_stack_counts_all_pinned_ranges_of_a_family():
+    both = {"lan": LAN_WITH, "six": {"cidr": "fd00::/64", "gateway": "fd00::1"}}
+    result = allocated(site({"a": {"ranges": ["10.0.0.20-29", "10.0.0.40-49"]}}, both, podsPerNode=None))
+    assert result.slices["six", "a"][0].size == 32

@@ -91,6 +91,12 @@ class History(RuleBasedStateMachine):
         held = {key for key in before if key[0] == name}
         quarantined = set().union(*self.facts("quarantine").values()) if self.facts("quarantine") else set()
         assert all(before[key] <= quarantined for key in held), "what a node gave up is quarantined"
+        again = (self.nodes, self.text)
+        if self.apply({**self.nodes, name: {"pods": sum(len(before[key]) for key in held)}}):
+            back = {key for key in self.facts("slice") if key[0] == name}
+            earlier = {f"quarantine lan {node} {text}" for node, text in back}
+            assert earlier <= set(again[1].splitlines()), "and it comes back to what it had"
+        self.nodes, self.text = again
 
     @precondition(lambda self: self.nodes)
     @rule(data=st.data(), pods=st.integers(1, 60), move=st.booleans())

@@ -39,6 +39,7 @@ def test_a_warning_says_that_the_boot_hook_calls_a_program_that_is_not_there(net
     directory = ROOT / "output/nodes/node-1"
     said = net.reconcile(directory, "--dry-run").stderr
     assert "PL622" in said
+    assert f"{net.root}/etc/systemd/system/podlan-reconcile.service calls {net.root}/usr/local" in said
     program = net.root / "usr/local/sbin/podlan-node.pyz"
     program.parent.mkdir(parents=True)
     program.touch(mode=0o755)

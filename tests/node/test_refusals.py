@@ -141,6 +141,7 @@ def test_what_is_missing_but_harmless_is_a_warning(net):
     (net.root / "etc/cni/net.d/00-other.conf").touch()
     done = net.reconcile(plan)
     assert "warning[PL611]: plugin binaries are missing" in done.stderr
+    assert "/usr/lib/cni: set cni.binDir" in net.reconcile(plan, "--verbose").stderr
     assert "warning[PL612]" in done.stderr
     assert "00-other.conf comes before" in done.stderr
 
@@ -161,6 +162,13 @@ def test_usage_errors_are_clicks_own(tmp_path):
 BAD_PLANS = {
     "sysctl elsewhere": {"sysctls": {"kernel/core_pattern": "x"}},
     "sysctl with dots": {"sysctls": {"net/../kernel/core_pattern": "x"}},
+    "sysctl with NUL": {"sysctls": {"net/a\0b": "x"}},
+    "sysctl with a control character": {"sysctls": {"net/a\x01b": "x"}},
+    "sysctl with half a character": {"sysctls": {"net/a\ud800b": "x"}},
+    "value with half a character": {"sysctls": {"net/x": "\ud800"}},
+    "interface with a control character": {"links": (Link("a\x1bb", "master"),)},
+    "alias with half a character": {"links": (replace(CHILD, alias="\ud800"),)},
+    "flag with half a character": {"files": (File("/etc/cni/x", env_flags=EnvFlags("A", ("--x=\ud800",))),)},
     "file elsewhere": {"files": (File("/etc/passwd", block=("x",)),)},
     "file with dots": {"files": (File("/etc/cni/../passwd", block=("x",)),)},
     "source with dots": {"files": (File("/etc/cni/x", source="../../etc/shadow"),)},
@@ -183,6 +191,22 @@ BAD_PLANS = {
 def test_a_plan_that_reaches_where_it_must_not_is_refused(tmp_path, case):
     with pytest.raises((BadPlan, BadDirectory)):
         load(str(write_directory(tmp_path / "in", Plan("node-1", **BAD_PLANS[case]))))
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "a\nb", "../x"])
+def test_a_manifest_that_names_no_file_is_refused(tmp_path, name):
+    directory = write_directory(tmp_path / "in", SHIM_PLAN)
+    write_manifest(directory, "node-1", {"plan.json": (directory / "plan.json").read_bytes(), name: b""})
+    with pytest.raises(BadDirectory, match="not a path below") as refusal:
+        load(str(directory))
+    assert str(refusal.value).isprintable(), "it can be shown"
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\ud800"])
+def test_a_node_without_a_name_is_refused(tmp_path, name):
+    with pytest.raises(BadPlan) as refusal:
+        load(str(write_directory(tmp_path / "in", Plan(name))))
+    assert str(refusal.value).isprintable(), "it can be shown"
 
 
 def test_a_newer_plan_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from podlan.plan import PLAN_VERSION, Address, BadPlan, Cni, EnvFlags, File, Link, Plan, Probe, Route, decode, encode
 
+NODE = "10.0.0.2"
 PLAN = Plan(
     "node-1",
     links=(Link("eth0", "master", promisc=True), Link("macvlan0", "macvlan", master="eth0", mac="02:00:00:00:00:01")),
@@ -23,6 +24,7 @@ PLAN = Plan(
         File("/etc/rc.local", mode="0755", block=("sh x",)),
     ),
     probes=(Probe("eth0", "10.0.0.254"),),
+    identity=(NODE, "fd00::2"),
     cni=Cni("/etc/cni/net.d/x.conflist", ("/opt/cni/bin/macvlan",)),
 )
 
@@ -38,9 +40,14 @@ def test_a_plan_survives_its_json_form():
         ({"version": 0}, "does not exist"),
         ({"version": "1"}, "no version"),
         ({"version": True}, "no version"),
-        ({"surprise": 1}, "unknown key surprise"),
+        ({"surprise": 1}, "unknown key 'surprise'"),
         ({"node": None}, r"plan.json.node: not a string"),
         ({"node": "a\0b"}, r"plan.json.node: not a string"),
+        ({"node": "\ud800"}, r"plan.json.node: not Unicode text"),
+        ({"\ud800": 1}, r"unknown key '\\ud800'"),
+        ({"sysctls": {"net/\ud800": "1"}}, r"not Unicode text"),
+        ({"sysctls": {"net/\0": "1"}}, r"not a string"),
+        ({"identity": NODE}, r"plan.json.identity: not a list"),
         ({"links": {}}, r"plan.json.links: not a list"),
         ({"links": [{"name": "eth0"}]}, r"plan.json.links\[0\]: kind is missing"),
         ({"links": [{"name": "eth0", "kind": "bridge"}]}, r"links\[0\].kind: not one of master, macvlan"),

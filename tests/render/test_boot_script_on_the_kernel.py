@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lan import NODE, Net
+from lan import MOVE_PLAN, NODE, SHIM, SHIM_PLAN, Net
 
 from podlan import pipeline
 from podlan.output import Staged, compare
+from podlan.plan import Link, Plan
+from podlan.render import boot_script
 
 SITE = Path(__file__).parents[2] / "site/site.yaml"
 CHILD = "link add link eth0 name macvlan0 type macvlan mode"
@@ -95,3 +99,40 @@ def test_the_boot_script_gives_up_on_an_interface_that_never_comes(nets, tmp_pat
     done = booted.run("node", "sh", script, check=False)
     assert done.returncode == 75
     assert "boot.sh: eth0 is not there" in done.stderr
+
+
+OWN = {
+    "none": Plan("node-1", links=(Link("eth0", "master"),), identity=(NODE,)),
+    "shim": replace(SHIM_PLAN, identity=(NODE,)),
+    "move": replace(MOVE_PLAN, identity=(NODE,)),
+    "two masters": replace(SHIM_PLAN, links=(Link("lo", "master"), *SHIM_PLAN.links), identity=(NODE,)),
+}
+
+
+def impatient(plan: Plan, tmp_path: Path) -> Path:
+    script = tmp_path / "boot.sh"
+    script.write_bytes(boot_script(plan).replace(b"tries=60", b"tries=1"))
+    return script
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_boot_script_leaves_a_machine_without_the_nodes_address_alone(nets, tmp_path, kind):
+    net, _ = nets
+    script = impatient(OWN[kind], tmp_path)
+    checked = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    # The beginning of an address is not the address.
+    net.batch("node", [f"addr del {NODE}/24 dev eth0", "addr add 172.16.129.10/24 dev eth0"])
+    before = net.state()
+    done = net.run("node", "sh", script, check=False)
+    assert done.returncode == 75
+    assert done.stderr == f"boot.sh: {NODE} of node-1 is not there\n"
+    assert net.state() == before
+
+
+@pytest.mark.parametrize("kind", ["shim", "two masters"])
+def test_the_boot_script_takes_the_nodes_address_with_any_prefix_length(nets, tmp_path, kind):
+    net, _ = nets
+    net.batch("node", [f"addr del {NODE}/24 dev eth0", f"addr add {NODE}/16 dev eth0"])
+    net.run("node", "sh", impatient(OWN[kind], tmp_path))
+    assert SHIM in net.ip("addr", "show", "dev", "macvlan0")

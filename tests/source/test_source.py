@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import string
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from podlan.source import CannotRead, Source, read_site
+from podlan.source import CannotRead, Source, line_times, read_site, text_at
 from podlan.source._document import parse
 
 
@@ -109,6 +111,95 @@ def test_a_link_out_of_the_site_is_not_read(tmp_path):
     source = read_site(tmp_path / "site")
     assert [finding.code for finding in source.findings] == ["PL014"]
     assert source.data == {}
+
+
+def test_a_loop_of_links_is_an_error_of_the_operating_system(tmp_path):
+    (tmp_path / "a.yaml").symlink_to(tmp_path / "b.yaml")
+    (tmp_path / "b.yaml").symlink_to(tmp_path / "a.yaml")
+    with pytest.raises(CannotRead, match=r"a\.yaml"):
+        read_site(tmp_path)
+
+
+def test_a_link_to_a_directory_is_not_followed_and_that_is_said(tmp_path):
+    """Nobody may believe that the nodes in it are checked."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "site/racks").mkdir(parents=True)
+    (tmp_path / "site/a.yaml").write_text("a: 1\n", encoding="utf-8")
+    (tmp_path / "site/out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "site/within").symlink_to("racks")
+    (tmp_path / "site/templates").symlink_to(tmp_path / "elsewhere")
+    source = read_site(tmp_path / "site")
+    assert [(finding.code, finding.message) for finding in source.findings] == [
+        ("PL014", "a symbolic link that leads out of the site is not read"),
+        ("PL014", "a symbolic link to a directory is not followed"),
+    ]
+    assert not source.complete
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_a_pipe_is_not_read_for_it_may_never_end(tmp_path, is_alone):
+    os.mkfifo(tmp_path / "a.yaml")
+    source = read_site(tmp_path / "a.yaml" if is_alone else tmp_path)
+    assert [finding.code for finding in source.findings] == ["PL015"]
+    assert not source.complete
+
+
+def test_a_device_behind_a_link_is_not_read_either(tmp_path):
+    (tmp_path / "a.yaml").symlink_to("/dev/zero")
+    assert [finding.code for finding in read_site(tmp_path / "a.yaml").findings] == ["PL015"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "mark"),
+    [
+        ("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n", 2, "<<<<<<<"),
+        ("a: 1\n>>>>>>> theirs\n", 2, ">>>>>>>"),
+        ("||||||| base\n", 1, "|||||||"),
+        ("=======\n", 1, "======="),
+    ],
+)
+def test_the_marks_of_a_merge_are_called_by_their_name(text, line, mark):
+    source = source_of(text)
+    (finding,) = source.findings
+    assert (finding.code, finding.place.line) == ("PL002", line)
+    assert "merge" in finding.message
+    assert source.written(finding.place) == mark
+
+
+def test_marks_in_text_or_in_a_comment_are_none():
+    source = source_of("a: |\n  <<<<<<< HEAD\n# ======= a line\nb: '======='\n")
+    assert not source.findings
+    assert source.complete
+
+
+def test_what_a_parser_cannot_do_is_a_finding_and_no_traceback():
+    (finding,) = source_of("%YAML 1.3\n---\na: b\n").findings
+    assert (finding.code, finding.place.line) == ("PL002", 1)
+    assert "%" in finding.hint
+
+
+@pytest.mark.parametrize("text", ["- fd00::\n", "{fd00::}\n", "{'fd00:'}\n", "- ab12:c::\n"])
+def test_an_address_that_yaml_takes_for_a_key_is_to_be_quoted(text):
+    document = parse("x.yaml", text)
+    written = text.strip("-{}' \n").rstrip(":") + "::"
+    assert [finding.hint for finding in document.findings if finding.code == "PL013"] == [f'quote it: "{written}"']
+
+
+@pytest.mark.parametrize("text", ["{address:}\n", "{a:, b: c}\n", "{feed:}\n"])
+def test_a_value_left_out_in_braces_is_said_to_be_missing(text):
+    document = parse("x.yaml", text)
+    (finding,) = [finding for finding in document.findings if finding.code == "PL013"]
+    key = text[1 : text.index(":")]
+    assert finding.message == f"a value is missing behind `{key}:`"
+    assert document.data[key] is None
+
+
+def test_git_may_give_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "podlan.lock").write_bytes(b"podlan.lock 1\n\xff\xfe\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@y", *command], cwd=tmp_path, check=True)
+    assert text_at(tmp_path / "podlan.lock", "HEAD") == "podlan.lock 1\n\ufffd\ufffd\n"
+    assert line_times(tmp_path / "podlan.lock")
 
 
 def test_a_directory_that_cannot_be_read_is_an_error_with_its_name(tmp_path):

@@ -2,7 +2,7 @@
 
 from podlan.addressing._allocate import Allocation, allocate
 from podlan.addressing._claims import Claim, Ground, Kind, address_path, pins, subnets_of, survey
-from podlan.addressing._lock import Lock, read_lock
+from podlan.addressing._lock import Lock, Quarantined, read_lock
 from podlan.addressing._ranges import Addresses, Range, to_text
 from podlan.addressing._wants import Decisions, natural
 
@@ -14,6 +14,7 @@ __all__ = [
     "Ground",
     "Kind",
     "Lock",
+    "Quarantined",
     "Range",
     "address_path",
     "allocate",

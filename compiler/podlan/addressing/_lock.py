@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from podlan.addressing._ranges import Range
 from podlan.diagnostics import Finding, Place, Severity
@@ -17,9 +18,36 @@ _HEADER = "podlan.lock"
 _MARK = re.compile(r"(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
+class Quarantined(NamedTuple):
+    """What a node gave up: a slice, or a shim's address. It belongs to nobody else until a person releases it.
+
+    In the file a shim is a single address and a slice is written as ranges, also where it is one address.
+    """
+
+    subnet: str
+    node: str
+    kind: Literal["slice", "shim"]
+    ranges: tuple[Range, ...]
+
+    @property
+    def size(self) -> int:
+        """Count the addresses."""
+        return sum(item.size for item in self.ranges)
+
+    @property
+    def text(self) -> str:
+        """Write the ranges as the lock's line does."""
+        return str(self.ranges[0]) if self.kind == "shim" else ",".join(item.text for item in self.ranges)
+
+    @property
+    def line(self) -> str:
+        """Write the lock's line."""
+        return f"quarantine {self.subnet} {self.node} {self.text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What was decided before: per (subnet, node) the slice and the shim address, and who is quarantined.
+    """What was decided before: per (subnet, node) the slice and the shim address, and what is quarantined.
 
     `places` tells where each slice and shim stands in the file, for messages; it does not take part in comparison.
     """
@@ -27,7 +55,7 @@ class Lock:
     meta: dict[str, str] = field(default_factory=dict)
     slices: dict[tuple[str, str], tuple[Range, ...]] = field(default_factory=dict)
     shims: dict[tuple[str, str], Range] = field(default_factory=dict)
-    quarantine: frozenset[tuple[str, str, Range]] = frozenset()
+    quarantine: frozenset[Quarantined] = frozenset()
     places: dict[tuple[str, ...], Place] = field(default_factory=dict, compare=False)
 
     def text(self) -> str:
@@ -41,8 +69,7 @@ class Lock:
             yield f"slice {subnet} {node} {','.join(item.text for item in ranges)}"
         for (subnet, node), address in self.shims.items():
             yield f"shim {subnet} {node} {address}"
-        for subnet, node, item in self.quarantine:
-            yield f"quarantine {subnet} {node} {item.text}"
+        yield from (entry.line for entry in self.quarantine)
 
 
 def read_lock(file: str, text: str) -> tuple[Lock, list[Finding]]:
@@ -94,6 +121,21 @@ def _bad_header(file: str, line: str) -> Finding:
     return Finding("PL501", message, Place(file, 1, 1), hint="restore it from version control: it says who has what")
 
 
+def _ranges(text: str) -> tuple[Range, ...]:
+    """Read the ranges of a slice: of one family, in order, without a common address."""
+    ranges = tuple(Range.parse(item) for item in text.split(","))
+    if any(one.family != other.family or one.last >= other.first for one, other in pairwise(ranges)):
+        raise ValueError(text)
+    return ranges
+
+
+def _single(text: str) -> Range:
+    item = Range.parse(text)
+    if item.size != 1:
+        raise ValueError(text)
+    return item
+
+
 class _Reader:
     """Reads the lock's lines one by one."""
 
@@ -102,7 +144,7 @@ class _Reader:
         self.meta: dict[str, str] = {}
         self.slices: dict[tuple[str, str], tuple[Range, ...]] = {}
         self.shims: dict[tuple[str, str], Range] = {}
-        self.quarantine: set[tuple[str, str, Range]] = set()
+        self.quarantine: set[Quarantined] = set()
         self.places: dict[tuple[str, ...], Place] = {}
         self.findings: list[Finding] = []
 
@@ -128,13 +170,17 @@ class _Reader:
                 self.meta[name] = value
                 return ("meta", name)
             case ["slice", subnet, node, ranges]:
-                self.slices[(subnet, node)] = tuple(Range.parse(item) for item in ranges.split(","))
+                self.slices[(subnet, node)] = _ranges(ranges)
                 return ("slice", subnet, node)
             case ["shim", subnet, node, address]:
-                self.shims[(subnet, node)] = Range.parse(address)
+                self.shims[(subnet, node)] = _single(address)
                 return ("shim", subnet, node)
             case ["quarantine", subnet, node, item]:
-                self.quarantine.add((subnet, node, Range.parse(item)))
-                return ("quarantine", subnet, node, item)
+                if "-" in item:
+                    entry = Quarantined(subnet, node, "slice", _ranges(item))
+                else:
+                    entry = Quarantined(subnet, node, "shim", (_single(item),))
+                self.quarantine.add(entry)
+                return ("quarantine", subnet, node, entry.text)
             case _:
                 raise ValueError(words)

@@ -130,6 +130,9 @@ class Addresses:
         index = bisect_right(self._firsts, item.first) - 1
         return index >= 0 and item.last <= self._lasts[index]
 
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
     def index(self, address: int) -> int:
         """Give the position of the first range that does not end before an address."""
         return bisect_left(self._lasts, address)

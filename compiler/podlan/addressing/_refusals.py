@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podlan.addressing._claims import Kind
+from podlan.addressing._lock import Quarantined
 from podlan.addressing._wants import natural
-from podlan.diagnostics import Finding
+from podlan.diagnostics import Finding, Severity
 
 if TYPE_CHECKING:
     from podlan.addressing._ranges import Range
@@ -17,40 +17,70 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def pin_on_quarantine(allotment: Allotment, want: Want, node: str, item: Range) -> Finding:
+def pin_on_quarantine(allotment: Allotment, want: Want, entry: Quarantined) -> Finding:
     """Refuse a pin on addresses that another node gave up and that may still be answered."""
-    return Finding(
-        "PL504",
-        f"the slice pinned for {want.name} holds {item}, which is quarantined since {node} gave it up",
-        _asked_at(allotment, want, "ranges"),
-        hint=f"make sure that nothing answers there any more, then `podlan release SITE {node}`",
-        also=_places(_locked_at(allotment, "quarantine", node, item.text, label="quarantined here")),
-    )
+    held = ", ".join(map(str, entry.ranges))
+    if entry in allotment.fresh:
+        message = f"the slice pinned for {want.name} takes {held} that {entry.node} gives up only now"
+        hint = f"compile without the pin first; then `podlan release SITE {entry.node}` when nothing answers there"
+    else:
+        message = f"the slice pinned for {want.name} holds {held}, which is quarantined since {entry.node} gave it up"
+        hint = f"make sure that nothing answers there any more, then `podlan release SITE {entry.node}`"
+    at = allotment.lock.places.get(("quarantine", entry.subnet, entry.node, entry.text))
+    at = at or allotment.lock.places.get((entry.kind, entry.subnet, entry.node))
+    also = _places(at.labelled(f"{entry.node} held it here") if at else None)
+    return Finding("PL504", message, _asked_at(allotment, want, "ranges"), hint=hint, also=also)
+
+
+def pins_on(allotment: Allotment, node: str, ranges: tuple[Range, ...]) -> list[Finding]:
+    """Refuse pins on addresses that a node has to leave in this very compile."""
+    entry = Quarantined(allotment.ground.name, node, "slice", ranges)
+    return [
+        pin_on_quarantine(allotment, want, entry)
+        for want in allotment.wants.values()
+        if any(pin.overlaps(item) for pin in want.pinned for item in ranges)
+    ]
 
 
 def lost(allotment: Allotment, want: Want, item: Range, kind: str) -> Finding:
-    """Say why what the lock holds cannot stay: it means something else now, another has it, or the pool shrank."""
-    claim = next((claim for claim in allotment.ground.claims if claim.range.overlaps(item)), None)
-    other = next((name for taken, name in allotment.holders if taken.overlaps(item) and name != want.name), None)
-    who = other
+    """Say why what the lock holds cannot stay: what lies in it now, whose it is, or that it left the subnet."""
+    ground = allotment.ground
+    claim = next((claim for claim in ground.claims if claim.range.overlaps(item)), None)
+    entry = next((entry for entry in allotment.blocking() if any(part.overlaps(item) for part in entry.ranges)), None)
+    way = f"compile with `--move {want.name}`: it gets new addresses, and these are quarantined"
     if claim is not None:
         at = allotment.site.place(claim.path, label=f"{claim.kind.value} stands here")
         reason = f"holds {claim}"
-        who = claim.owner if claim.kind is Kind.PIN else None
-    elif other is not None:
-        at = _locked_at(allotment, "slice", other, label=f"{other} has it here")
-        reason = f"overlaps what {other} has"
+        way = f"free them there, or {way}"
+    elif entry is not None:
+        at = allotment.lock.places.get(("quarantine", entry.subnet, entry.node, entry.text))
+        at = at.labelled("quarantined here") if at else None
+        reason = f"holds addresses that are quarantined since {entry.node} gave them up"
+        way = f"`podlan release SITE {entry.node}` when nothing answers there, or {way}"
     else:
-        at = allotment.site.place(("subnets", allotment.ground.name), key=True, label="the pool is here")
-        reason = "is no longer in the pool, or is quarantined"
+        at = allotment.site.place(("subnets", ground.name, "cidr"), label="the subnet")
+        reason = f"is not in {ground.name} ({ground.subnet.cidr}) any more"
     what = "slice" if kind == "slice" else "shim address"
-    else_ = f", or free them on {who}'s side" if who else ""
     return Finding(
         "PL508",
         f"the locked {what} {item} of {want.name} {reason}",
         _locked_at(allotment, kind, want.name),
-        hint=f"`podlan compile --move {want.name}` gives it new addresses{else_}",
+        hint=way,
         also=_places(at, _node_at(allotment, want, f"{want.name} is here")),
+    )
+
+
+def outside_pool(allotment: Allotment, want: Want, ranges: tuple[Range, ...]) -> Finding:
+    """Tell that a slice lies outside the pool: it stays, and nobody may have meant it."""
+    held = ", ".join(map(str, ranges))
+    pool = ("subnets", allotment.ground.name, "pool")
+    return Finding(
+        "PL511",
+        f"the slice {held} of {want.name} is not in the pool of {allotment.ground.name}; it stays",
+        _locked_at(allotment, "slice", want.name),
+        Severity.WARNING,
+        f"widen the pool, or pin {want.name} to {held}",
+        _places(allotment.site.place(pool, label="the pool")),
     )
 
 
@@ -62,7 +92,7 @@ def cannot_grow(allotment: Allotment, want: Want, ranges: tuple[Range, ...]) -> 
         "PL505",
         f"{want.name} wants {want.pods} pods, but its slice {held} has {have} and cannot grow in place",
         _asked_at(allotment, want, "pods"),
-        hint=f"`podlan compile --move {want.name}` gives it a new slice; its {have} addresses are then quarantined",
+        hint=f"compile with `--move {want.name}`: it gets a new slice, and these {have} addresses are quarantined",
         also=_places(_locked_at(allotment, "slice", want.name, label="its locked slice")),
     )
 
@@ -103,8 +133,8 @@ def _ways_out(allotment: Allotment, needed: int) -> str:
         [f"slices hold {sum(held.values())} ({', '.join(f'{node} {held[node]}' for node in largest)})"] if held else []
     )
     quarantined: dict[str, int] = {}
-    for node, item in allotment.quarantine:
-        quarantined[node] = quarantined.get(node, 0) + item.size
+    for entry in allotment.quarantine():
+        quarantined[entry.node] = quarantined.get(entry.node, 0) + entry.size
     if quarantined:
         most = sorted(quarantined, key=lambda node: (-quarantined[node], natural(node)))[:_SHOWN]
         release = f"podlan release SITE {' '.join(most)}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+import math
+
 from podlan.addressing._ranges import Addresses, Range
 
 MOST_PIECES = 32
@@ -19,6 +22,7 @@ class Room:
         self.free = free
         self.owned = Addresses(free.family)
         self._start: dict[tuple[int, int], int] = {}
+        self._too_many: float = math.inf
 
     def own(self, item: Range) -> None:
         """Take addresses out for a slice, a pin or a quarantine."""
@@ -40,7 +44,10 @@ class Room:
 
     def block(self, size: int, pods: int) -> tuple[Range, ...]:
         """Find the first aligned block of nobody's that holds enough free addresses, and give those."""
-        for item in self.free:
+        start = self._start.get((size, -pods), 0)
+        for index in range(self.free.index(start), len(self.free)):
+            item = self.free[index]
+            self._start[(size, -pods)] = item.first
             for first in dict.fromkeys((item.first & -size, item.last & -size)):
                 block = Range(item.family, first, first + size - 1)
                 inside = tuple(self.free.within(block))
@@ -50,11 +57,16 @@ class Room:
 
     def pieces(self, pods: int) -> tuple[Range, ...]:
         """Gather free ranges, the largest first so that they are few, until there are enough addresses."""
+        if pods >= self._too_many:
+            return ()
         found: list[Range] = []
         missing = pods
-        for item in sorted(self.free, key=lambda item: (-item.size, item)):
-            if missing <= 0 or len(found) == MOST_PIECES:
+        for item in heapq.nsmallest(MOST_PIECES, self.free, key=lambda item: (-item.size, item)):
+            if missing <= 0:
                 break
             found.append(Range(item.family, item.first, min(item.last, item.first + missing - 1)))
             missing -= found[-1].size
-        return tuple(sorted(found)) if missing <= 0 else ()
+        if missing > 0:
+            self._too_many = min(self._too_many, pods)
+            return ()
+        return tuple(sorted(found))

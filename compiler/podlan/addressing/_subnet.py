@@ -2,187 +2,259 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from podlan.addressing import _refusals as refusals
+from podlan.addressing._claims import Kind
+from podlan.addressing._lock import Quarantined
 from podlan.addressing._ranges import Addresses, Range
 from podlan.addressing._room import Room
 from podlan.addressing._wants import natural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from podlan.addressing._claims import Ground
     from podlan.addressing._lock import Lock
-    from podlan.addressing._wants import Want
+    from podlan.addressing._wants import Decisions, Want
     from podlan.diagnostics import Finding
     from podlan.inventory import Site
 
+Ranges = tuple[Range, ...]
+
 
 class Allotment:
-    """Who gets what of one subnet. `room` shrinks as addresses find their owners."""
+    """Who gets what of one subnet.
+
+    Every address has at most one of these fates, and `grant` asserts it: claimed by something that is no slice
+    (`taken`), granted to a node as slice or shim (`granted`), given up and not released (`blocked`), or free.
+    """
 
     def __init__(
         self,
         site: Site,
         ground: Ground,
         lock: Lock,
-        wants: list[Want],
-        giving: frozenset[str],
-        shrinking: frozenset[str],
+        wants: Iterable[Want],
+        known: Iterable[Quarantined],
+        decisions: Decisions,
     ) -> None:
         self.site = site
         self.ground = ground
         self.lock = lock
         self.wants = {want.name: want for want in wants}
-        self.giving = giving
-        self.shrinking = shrinking
+        self.decisions = decisions
         self.family = ground.network.family
-        self.room = Room(ground.free())
-        self.quarantine: set[tuple[str, Range]] = set()
-        self.held: dict[str, tuple[Range, ...]] = {}
-        self.holders: list[tuple[Range, str]] = []
+        self.taken = self._set(claim.range for claim in ground.claims if claim.kind is not Kind.PIN)
+        self.pins = self._set(item for want in self.wants.values() for item in want.pinned)
+        self.granted = self._set()
+        self.old: dict[str, list[Quarantined]] = {}
+        """What nodes gave up earlier in this subnet: their own again when they want it."""
+        self.elsewhere: list[Quarantined] = []
+        """What was given up under the name of another subnet, and what this subnet's family no longer holds."""
+        self.fresh: list[Quarantined] = []
+        """What nodes give up now."""
+        self._sort(known)
+        self.blocked = self._set(item for entry in self._quarantined() for item in entry.ranges)
+        self.slices: dict[str, Ranges] = {}
         self.shims: dict[str, Range] = {}
-        self.slices: dict[str, tuple[Range, ...]] = {}
         self.findings: list[Finding] = []
+        self.room = Room(self._set())
+        self.shim_pools: dict[Ranges, Addresses] = {}
 
     def run(self) -> None:
         """Do every step; what cannot be given is in `findings`."""
-        for step in (
-            self._recall,
-            self._take_leave,
-            self._keep_pins,
-            self._keep_shims,
-            self._keep_slices,
-            self._shrink,
-            self._grow,
-            self._new_shims,
-            self._new_slices,
-        ):
-            step()
+        held, shims = self._recall()
+        self._pin()
+        self._keep_shims(shims)
+        self._keep_slices(held)
+        self._open()
+        self._shrink()
+        self._grow()
+        self._come_back()
+        self._new_shims()
+        self._new_slices()
 
-    def _locked(self, kind: dict[tuple[str, str], tuple[Range, ...]]) -> dict[str, tuple[Range, ...]]:
-        return {node: held for (subnet, node), held in kind.items() if subnet == self.ground.name}
+    def quarantine(self) -> set[Quarantined]:
+        """Give what is quarantined of this subnet now."""
+        return {entry for entry in self._quarantined() if entry.subnet == self.ground.name}
 
-    def _recall(self) -> None:
-        """Take from the lock what nodes that stay hold; a node that comes back finds its slice where it left it."""
-        for node, ranges in self._locked(self.lock.slices).items():
-            if node in self.wants and node not in self.giving:
-                self.held[node] = ranges
-        returning: dict[str, list[Range]] = {}
-        for subnet, node, item in self.lock.quarantine:
+    def blocking(self) -> Iterator[Quarantined]:
+        """Give every entry of a quarantine that lies in this subnet, under whatever name."""
+        return self._quarantined()
+
+    def _quarantined(self) -> Iterator[Quarantined]:
+        for entries in self.old.values():
+            yield from entries
+        yield from self.elsewhere
+        yield from self.fresh
+
+    def _set(self, items: Iterable[Range] = ()) -> Addresses:
+        return Addresses(self.family, (item for item in items if item.family == self.family))
+
+    def _sort(self, known: Iterable[Quarantined]) -> None:
+        for entry in known:
+            if entry.subnet == self.ground.name and entry.ranges[0].family == self.family:
+                self.old.setdefault(entry.node, []).append(entry)
+            elif entry.subnet == self.ground.name or any(item.overlaps(self.ground.network) for item in entry.ranges):
+                self.elsewhere.append(entry)
+
+    def _recall(self) -> tuple[dict[str, Ranges], dict[str, Range]]:
+        """Take from the lock what nodes hold that stay; what others held is given up now."""
+        held: dict[str, Ranges] = {}
+        shims: dict[str, Range] = {}
+        for (subnet, node), ranges in self.lock.slices.items():
+            want = self.wants.get(node)
             if subnet != self.ground.name:
                 continue
-            self.quarantine.add((node, item))
+            if want is None or ranges[0].family != self.family:
+                self._give_up(node, "slice", ranges)
+            elif want.pinned:
+                self._give_up(node, "slice", self._without(ranges, want.pinned))
+            else:
+                held[node] = ranges
+        for (subnet, node), address in self.lock.shims.items():
             want = self.wants.get(node)
-            comes_back = want is not None and not want.pinned and node not in self.held and node not in self.giving
-            if want is not None and comes_back and item.size >= want.pods:
-                returning.setdefault(node, []).append(item)
-        for node, items in returning.items():
-            self.held[node] = (min(items),)
-            self.quarantine.discard((node, min(items)))
-
-    def _take_leave(self) -> None:
-        """Quarantine what nodes give up or leave behind, except what another node holds too."""
-        shims = {node: (item,) for (subnet, node), item in self.lock.shims.items() if subnet == self.ground.name}
-        kept = Addresses(self.family, [item for ranges in self.held.values() for item in ranges])
-        for node, held in shims.items():
-            if self._keeps_shim(node):
-                kept.add(held[0])
-        for want in self.wants.values():
-            for item in want.pinned:
-                kept.add(item)
-        left = [
-            (node, item)
-            for node, ranges in self._locked(self.lock.slices).items()
-            for item in ranges
-            if node not in self.held
-        ]
-        left += [(node, items[0]) for node, items in shims.items() if not self._keeps_shim(node)]
-        for node, item in left:
-            rest = Addresses(self.family, [item])
-            for part in kept.within(item):
-                rest.remove(part)
-            self.quarantine |= {(node, part) for part in rest}
-        for _, item in self.quarantine:
-            self.room.own(item)
-
-    def _keeps_shim(self, node: str) -> bool:
-        want = self.wants.get(node)
-        return want is not None and want.attachment.access.via == "shim" and node not in self.giving
-
-    def _keep_pins(self) -> None:
-        self._take_back()
-        for want in self.wants.values():
-            if not want.pinned:
+            if subnet != self.ground.name:
                 continue
-            self.slices[want.name] = want.pinned
-            left = Addresses(self.family, self.held.pop(want.name, ()))
-            for item in want.pinned:
-                left.remove(item)
-                self.room.own(item)
-                self.holders.append((item, want.name))
-            for item in left:
-                self.room.own(item)
-                self.quarantine.add((want.name, item))
+            if want is None or want.attachment.access.via != "shim" or address.family != self.family:
+                self._give_up(node, "shim", (address,))
+            elif not any(item.contains(address) for item in want.pinned):
+                shims[node] = address
+        return held, shims
 
-    def _take_back(self) -> None:
-        """Let pins take their nodes' own quarantined addresses back, but not those of another; by one sweep."""
-        pins = sorted((pin, want.name) for want in self.wants.values() for pin in want.pinned)
+    def _give_up(self, node: str, kind: Literal["slice", "shim"], ranges: Ranges) -> None:
+        if not ranges:
+            return
+        entry = Quarantined(self.ground.name, node, kind, ranges)
+        if ranges[0].family != self.family:
+            self.elsewhere.append(entry)
+            return
+        self.fresh.append(entry)
+        for item in ranges:
+            self.blocked.add(item)
+
+    def _without(self, ranges: Ranges, other: Iterable[Range]) -> Ranges:
+        left = self._set(ranges)
+        for item in other:
+            left.remove(item)
+        return tuple(left)
+
+    def _grant(self, node: str, kind: Literal["slice", "shim"], ranges: Ranges) -> None:
+        for item in ranges:
+            assert not any(self.granted.within(item)), f"{item} is granted to {node} and to another"  # noqa: S101 - ours
+            self.granted.add(item)
+            if kind == "slice":
+                self.room.own(item)
+            else:
+                self.room.free.remove(item)
+            for pool in self.shim_pools.values():
+                pool.remove(item)
+            self._use_again(node, item)
+
+    def _use_again(self, node: str, item: Range) -> None:
+        """Cut out of a node's own quarantine what it has again."""
+        entries = self.old.get(node)
+        if not entries or not any(self.blocked.within(item)):
+            return
+        cut = [entry._replace(ranges=self._without(entry.ranges, [item])) for entry in entries]
+        self.old[node] = [entry for entry in cut if entry.ranges]
+
+    def _is_others(self, node: str, item: Range) -> bool:
+        """Tell whether any address of the range is quarantined for another node."""
+        parts = list(self.blocked.within(item))
+        if not parts:
+            return False
+        own = self._set(part for entry in self.old.get(node, []) for part in entry.ranges)
+        return not all(own.contains(part) for part in parts)
+
+    def _pin(self) -> None:
+        """Grant pins; addresses that another node gave up are refused, now as later."""
+        pins = sorted((item, want.name) for want in self.wants.values() for item in want.pinned)
         waiting = 0
-        for item, node in sorted((item, node) for node, item in self.quarantine):
+        given_up = sorted((item, entry) for entry in self._quarantined() for item in entry.ranges)
+        for item, entry in given_up:
             while waiting < len(pins) and pins[waiting][0].last < item.first:
                 waiting += 1
-            left = Addresses(item.family, [item])
             for pin, owner in pins[waiting:]:
                 if pin.first > item.last:
                     break
-                if owner == node:
-                    left.remove(pin)
-                elif pin.overlaps(item):
-                    self.findings.append(refusals.pin_on_quarantine(self, self.wants[owner], node, item))
-            self.quarantine.discard((node, item))
-            self.quarantine |= {(node, rest) for rest in left}
+                if owner != entry.node and pin.overlaps(item):
+                    self.findings.append(refusals.pin_on_quarantine(self, self.wants[owner], entry))
+        for want in self.wants.values():
+            if want.pinned:
+                self.slices[want.name] = want.pinned
+                self._grant(want.name, "slice", want.pinned)
 
-    def _keep_shims(self) -> None:
-        """Keep every locked shim address that is still nobody else's; its pool does not matter any more."""
-        ground = Addresses(self.family, [self.ground.network])
-        for item in (*(claim.range for claim in self.ground.claims), *(item for item, _ in self.holders)):
-            ground.remove(item)
-        for (subnet, node), address in sorted(self.lock.shims.items()):
-            if subnet != self.ground.name or not self._keeps_shim(node):
-                continue
-            if ground.contains(address):
-                self.shims[node] = address
-                self.holders.append((address, node))
-            else:
-                self.findings.append(refusals.lost(self, self.wants[node], address, "shim"))
-            self.room.free.remove(address)
+    def _stays(self, node: str, kind: Literal["slice", "shim"], ranges: Ranges) -> bool:
+        """Tell whether what the lock holds can stay; if not, it is given up where the node may move, else a finding."""
+        lost = next((item for item in ranges if self._is_obstructed(node, item)), None)
+        if lost is None:
+            self._grant(node, kind, ranges)
+            return True
+        if node not in self.decisions.move:
+            self.findings.append(refusals.lost(self, self.wants[node], lost, kind))
+            return False
+        self.findings += refusals.pins_on(self, node, ranges)
+        self._give_up(node, kind, self._without(ranges, self.granted))
+        return False
 
-    def _keep_slices(self) -> None:
-        for node in sorted(self.held, key=natural):
-            ranges = self.held[node]
-            lost = next((item for item in ranges if not self.room.free.contains(item)), None)
-            if lost is not None:
-                self.findings.append(refusals.lost(self, self.wants[node], lost, "slice"))
+    def _is_obstructed(self, node: str, item: Range) -> bool:
+        return (
+            not self.ground.network.contains(item)
+            or any(self.taken.within(item))
+            or any(self.pins.within(item))
+            or any(self.granted.within(item))
+            or self._is_others(node, item)
+        )
+
+    def _keep_shims(self, shims: dict[str, Range]) -> None:
+        for node in sorted(shims, key=natural):
+            if self._stays(node, "shim", (shims[node],)):
+                self.shims[node] = shims[node]
+
+    def _keep_slices(self, held: dict[str, Ranges]) -> None:
+        """Keep every slice that nothing is in the way of; the pool limits new slices only."""
+        pool = self._set(self.ground.pool)
+        for node in sorted(held, key=natural):
+            if not self._stays(node, "slice", held[node]):
                 continue
-            self.slices[node] = ranges
-            for item in ranges:
-                self.holders.append((item, node))
-                self.room.own(item)
+            self.slices[node] = held[node]
+            if not all(pool.contains(item) for item in held[node]):
+                self.findings.append(refusals.outside_pool(self, self.wants[node], held[node]))
+
+    def _open(self) -> None:
+        """Make out what is free: for slices the pool without shims' own pools, for shims those pools."""
+        written = {self._shim_pool(want) for want in self.wants.values()}
+        gone = (*self.taken, *self.granted, *self.blocked)
+        free = self._set(self.ground.pool)
+        for item in (*gone, *(item for pool in written for item in pool)):
+            free.remove(item)
+        self.room = Room(free)
+        for item in (*self.blocked, *(item for ranges in self.slices.values() for item in ranges)):
+            self.room.own(item)
+        for pool in written - {()}:
+            addresses = self._set(pool)
+            for item in gone:
+                addresses.remove(item)
+            self.shim_pools[pool] = addresses
+
+    def _shim_pool(self, want: Want) -> Ranges:
+        written = (Range.of(item) for item in want.attachment.access.pool)
+        return tuple(item for item in written if item.family == self.family)
 
     def _shrink(self) -> None:
         """Keep the front of a slice that a person wants smaller; its end is quarantined."""
-        for node in self.shrinking & self.slices.keys():
-            want = self.wants[node]
+        for node in sorted(self.decisions.shrink & self.slices.keys()):
+            want, left = self.wants[node], self.wants[node].size
             if want.pinned:
                 continue
-            left, kept = want.size, []
+            kept: list[Range] = []
             for item in self.slices[node]:
                 if left > 0:
                     kept.append(Range(item.family, item.first, min(item.last, item.first + left - 1)))
                     left -= kept[-1].size
-                if not kept or kept[-1].last < item.last:
-                    first = kept[-1].last + 1 if kept and item.contains(kept[-1]) else item.first
-                    self.quarantine.add((node, Range(item.family, first, item.last)))
+            self._give_up(node, "slice", self._without(self.slices[node], kept))
             self.slices[node] = tuple(kept)
 
     def _grow(self) -> None:
@@ -191,77 +263,78 @@ class Allotment:
             if ranges is None or want.pinned or sum(item.size for item in ranges) >= want.pods:
                 continue
             grown = self._grown(want, ranges)
-            if not grown:
+            if grown:
+                self._grant(node, "slice", self._without(grown, ranges))
+                self.slices[node] = grown
+            elif node in self.decisions.move:
+                self._give_up(node, "slice", self.slices.pop(node))
+            else:
                 self.findings.append(refusals.cannot_grow(self, want, ranges))
-                continue
-            for item in grown:
-                self.room.own(item)
-            self.slices[node] = grown
 
-    def _grown(self, want: Want, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
-        """Give the larger slice that holds the old one, where all that it adds is free."""
+    def _grown(self, want: Want, ranges: Ranges) -> Ranges:
+        """Give the larger slice that holds the old one, where all that it adds is free, or the node's own again."""
         if len(ranges) == 1:
             old = ranges[0]
+            own = [item for entry in self.old.get(want.name, []) for item in entry.ranges]
             for first in (old.first & -want.size, old.first):
                 new = Range(old.family, first, first + want.size - 1)
-                added = Addresses(old.family, [new])
-                added.remove(old)
-                if new.contains(old) and all(self.room.free.contains(item) for item in added):
+                added = self._without((new,), [old])
+                missing = self._without(added, [*self.room.free.within(new), *own])
+                if (
+                    new.contains(old)
+                    and not missing
+                    and not any(self._is_obstructed(want.name, item) for item in added)
+                ):
                     return (new,)
         if not want.attachment.master.fragmented:
             return ()
         more = self.room.pieces(want.pods - sum(item.size for item in ranges))
-        return tuple(Addresses(self.family, (*ranges, *more))) if more else ()
+        return tuple(self._set((*ranges, *more))) if more else ()
+
+    def _come_back(self) -> None:
+        """Let a node that comes back find its slice and its shim where it left them."""
+        for node, want in self.wants.items():
+            for entry in sorted(self.old.get(node, []), key=lambda entry: (-entry.size, entry)):
+                if any(self._is_obstructed(node, item) for item in entry.ranges):
+                    continue
+                if entry.kind == "slice" and node not in self.slices and entry.size >= want.pods:
+                    self._grant(node, "slice", entry.ranges)
+                    self.slices[node] = entry.ranges
+                elif entry.kind == "shim" and node not in self.shims and want.attachment.access.via == "shim":
+                    self._grant(node, "shim", entry.ranges)
+                    self.shims[node] = entry.ranges[0]
 
     def _new_shims(self) -> None:
         """Shim addresses come from their own pool, else from the pool's top, where they break no aligned block."""
-        own: dict[tuple[Range, ...], Addresses] = {}
-        for want in self.wants.values():
-            pool = self._shim_pool(want)
-            if pool and pool not in own:
-                own[pool] = self._open_part(pool)
-                for item in pool:
-                    self.room.free.remove(item)
-        missing = [
-            want for want in self.wants.values() if want.attachment.access.via == "shim" and want.name not in self.shims
-        ]
-        for want in sorted(missing, key=lambda want: natural(want.name)):
-            free = own.get(self._shim_pool(want), self.room.free)
+        for node in sorted(self.wants, key=natural):
+            want = self.wants[node]
+            if want.attachment.access.via != "shim" or node in self.shims:
+                continue
+            free = self.shim_pools.get(self._shim_pool(want), self.room.free)
             if not len(free):
                 self.findings.append(refusals.no_shim(self, want))
                 continue
             top = free[len(free) - 1]
-            address = Range(top.family, top.last, top.last)
-            free.remove(address)
-            self.shims[want.name] = address
-
-    def _shim_pool(self, want: Want) -> tuple[Range, ...]:
-        written = (Range.of(item) for item in want.attachment.access.pool)
-        return tuple(item for item in written if item.family == self.family)
-
-    def _open_part(self, pool: tuple[Range, ...]) -> Addresses:
-        free = Addresses(self.family, pool)
-        taken = (claim.range for claim in self.ground.claims)
-        for item in (*taken, *(item for item, _ in self.holders), *(item for _, item in self.quarantine)):
-            free.remove(item)
-        return free
+            self.shims[node] = Range(top.family, top.last, top.last)
+            self._grant(node, "shim", (self.shims[node],))
 
     def _new_slices(self) -> None:
         """First fit, the largest first, so that small slices fill what large ones leave."""
-        missing = [want for node, want in self.wants.items() if node not in self.slices and node not in self.held]
         unserved: list[Want] = []
+        missing = [want for node, want in self.wants.items() if node not in self.slices]
+        if any(finding.code != "PL511" for finding in self.findings):
+            return  # what follows from a finding would only be noise
         for want in sorted(missing, key=lambda want: (-want.size, natural(want.name))):
             found = self._find(want)
-            for item in found:
-                self.room.own(item)
             if found:
+                self._grant(want.name, "slice", found)
                 self.slices[want.name] = found
             else:
                 unserved.append(want)
         if unserved:
             self.findings.append(refusals.exhausted(self, unserved))
 
-    def _find(self, want: Want) -> tuple[Range, ...]:
+    def _find(self, want: Want) -> Ranges:
         clean = self.room.clean(want.size, want.step)
         if clean is not None:
             return (clean,)

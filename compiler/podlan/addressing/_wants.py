@@ -56,7 +56,9 @@ def wants(site: Site) -> dict[str, list[Want]]:
     for node in site.nodes:
         for attachment in node.attachments:
             pinned = list(pins(site, node, attachment))
-            pods = attachment.pods or max((item.size for _, item, _ in pinned), default=0)
+            pods = attachment.pods or max(
+                (sum(item.size for name, item, _ in pinned if name == subnet) for subnet, _, _ in pinned), default=0
+            )
             for name in subnets_of(site, attachment):
                 own = tuple(sorted(item for subnet, item, _ in pinned if subnet == name))
                 if own or pods:

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podlan import __version__, pipeline
-from podlan.addressing import Decisions
+from podlan.addressing import Decisions, Range
 from podlan.cli import EXIT_CODES
 from podlan.diagnostics import Exit, as_json, has_warnings
 from podlan.diagnostics.printers import PRINTERS, Setting
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from podlan.addressing import Lock
+    from podlan.diagnostics import Finding
 
 # A run builds one tree and ends; collecting garbage in between costs a third of it and finds nothing.
 gc.disable()
-
-_SHOWN = 20
 
 _site = click.argument("site", type=click.Path(exists=True, path_type=Path))
 _format = click.option(
@@ -42,7 +42,10 @@ _format = click.option(
     help="How to print findings: sarif for code hosts, github for annotations, junit for CI.",
 )
 _strict = click.option("--strict", is_flag=True, help="Let warnings fail the run, too.")
-_most = click.option("--max", "most", type=click.IntRange(1), default=100, show_default=True, help="Findings to print.")
+_MOST = 100
+_most = click.option(
+    "--max", "most", type=click.IntRange(1), default=_MOST, show_default=True, help="Findings and changes to print."
+)
 
 
 @click.command(epilog=EXIT_CODES)
@@ -58,7 +61,7 @@ def check(site: Path, *, strict: bool, form: str, most: int) -> None:
     checked = pipeline.check(site)
     failed = checked.failed or (strict and has_warnings(checked.findings))
     if form != "text" or checked.findings:
-        _print_findings(checked, form, most, sys.stdout)
+        _print_findings(checked.findings, checked.source.texts, form, most, sys.stdout)
     if form == "text" and not failed and checked.site is not None:
         click.echo(f"{site}: {_count(len(checked.site.nodes), 'node')}, no errors")
     sys.exit(Exit.FAILED if failed else Exit.DONE)
@@ -117,17 +120,30 @@ def compile_(
     if form == "json":
         click.echo(json.dumps(_as_values(compiled), indent=2, ensure_ascii=False))
         sys.exit(code)
+    findings, texts = compiled.checked.findings, compiled.checked.source.texts
     if form != "text":
-        _print_findings(compiled.checked, form, most, sys.stdout)
+        _print_findings(findings, texts, form, most, sys.stdout)
         sys.exit(code)
-    if compiled.checked.findings:
-        _print_findings(compiled.checked, form, most, sys.stderr)
+    if findings:
+        _print_findings(findings, texts, form, most, sys.stderr)
     if compiled.failed:
         sys.exit(code)
     if only_check or code:
-        _print_check(compiled, site, out)
+        lines = list(_lock_lines(compiled.checked)) or list(_form_lines(compiled.checked))
+        lines += [f"{what} {out}/{path}" for what, path in names(compiled.difference)]
+        _print_some(lines or [f"{out}: right"], most)
+        if lines:
+            told = (
+                ("--move", move),
+                ("--shrink", shrink),
+                ("--keep", keep),
+                ("--base", () if base is None else (base,)),
+            )
+            options = [word for option, values in told for value in values for word in (option, value)]
+            click.echo(f"run: {shlex.join(['podlan', 'compile', str(site), '-o', str(out), *options])}", err=True)
     else:
-        _print_written(compiled, site, out)
+        _print_some(list(_lock_lines(compiled.checked)), most)
+        click.echo(_written(compiled, site, out))
     sys.exit(code)
 
 
@@ -162,15 +178,15 @@ def release(site: Path, nodes: tuple[str, ...], older_than: float | None) -> Non
     if not nodes and older_than is None:
         raise click.UsageError("name a node, or say --older-than")
     before = None if older_than is None else time.time() - older_than
-    checked = pipeline.release(site, nodes, before=before)
-    if checked.findings:
-        _print_findings(checked, "text", _SHOWN, sys.stderr)
-    if checked.failed or checked.allocation is None:
+    released = pipeline.release(site, nodes, before=before)
+    if released.findings:
+        _print_findings(released.findings, released.texts, "text", _MOST, sys.stderr)
+    if released.failed:
         sys.exit(Exit.FAILED)
-    freed = checked.lock.quarantine - checked.allocation.lock.quarantine
-    for subnet, node, item in sorted(freed):
-        click.echo(f"released {item} of {subnet}, once {node}'s")
-    if not freed:
+    for subnet, node, item in released.freed:
+        ranges = ", ".join(str(Range.parse(part)) for part in item.split(","))
+        click.echo(f"released {ranges} of {subnet}, once {node}'s")
+    if not released.freed:
         click.echo(f"nothing of {', '.join(nodes) or 'that age'} is quarantined", err=True)
 
 
@@ -188,49 +204,54 @@ def _age(value: str | None) -> float | None:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _print_findings(checked: pipeline.Checked, form: str, most: int, stream: TextIO) -> None:
+def _print_findings(findings: list[Finding], texts: dict[str, str], form: str, most: int, stream: TextIO) -> None:
     colour = stream.isatty() and "NO_COLOR" not in os.environ
-    setting = Setting(checked.source.texts, explanations(), __version__, colour=colour, most=most)
-    click.echo(PRINTERS[form](checked.findings, setting), nl=False, file=stream, color=True)
+    setting = Setting(texts, explanations(), __version__, colour=colour, most=most)
+    click.echo(PRINTERS[form](findings, setting), nl=False, file=stream, color=True)
 
 
-def _print_check(compiled: pipeline.Compiled, site: Path, out: Path) -> None:
-    lines = list(_lock_lines(compiled.checked))
-    lines += [f"{what} {out}/{path}" for what, path in names(compiled.difference)]
-    _print_some(lines)
-    if lines:
-        click.echo(f"run: podlan compile {site} -o {out}", err=True)
-    else:
-        click.echo(f"{out}: right")
-
-
-def _print_written(compiled: pipeline.Compiled, site: Path, out: Path) -> None:
-    changes = list(_lock_lines(compiled.checked))
-    _print_some(changes)
+def _written(compiled: pipeline.Compiled, site: Path, out: Path) -> str:
     difference = compiled.difference
     written = len(difference.missing) + len(difference.stale)
-    files = sum(len(files) for files in compiled.nodes.values())
-    click.echo(
+    files = sum(len(files) for files in compiled.nodes.values()) + 1  # the site's marker
+    return (
         f"{site} -> {out}: {_count(len(compiled.nodes), 'node')}, {_count(files, 'file')}: "
         f"{written} written, {len(difference.orphaned)} removed, {files - written} unchanged"
     )
 
 
-def _print_some(lines: list[str]) -> None:
-    for line in lines[:_SHOWN]:
+def _print_some(lines: list[str], most: int) -> None:
+    for line in lines[:most]:
         click.echo(line)
-    if len(lines) > _SHOWN:
-        click.echo(f"… and {len(lines) - _SHOWN} more")
+    if len(lines) > most:
+        click.echo(f"… and {len(lines) - most} more")
 
 
 def _lock_lines(checked: pipeline.Checked) -> Iterator[str]:
-    """Tell what the lock gains and loses, line by line, as a diff does."""
+    """Tell what the lock gains and loses, line by line, as a diff does: first the slices that move or go."""
     if checked.allocation is None:
         return
     old, new = _lines(checked.lock), _lines(checked.allocation.lock)
     name = checked.source.lock_path.name
-    yield from (f"{name}: -{line}" for line in sorted(old - new))
-    yield from (f"{name}: +{line}" for line in sorted(new - old))
+    lost = {_holder(line) for line in old - new if line.startswith("slice ")}
+    changes = [("-", line) for line in sorted(old - new)] + [("+", line) for line in sorted(new - old)]
+    first = [change for change in changes if _holder(change[1]) in lost]
+    first.sort(key=lambda change: (_holder(change[1]), change[0] == "+"))
+    for sign, line in (*first, *(change for change in changes if _holder(change[1]) not in lost)):
+        yield f"{name}: {sign}{line}"
+
+
+def _form_lines(checked: pipeline.Checked) -> Iterator[str]:
+    """Tell that the lock's text would change though what it says stays."""
+    if checked.lock_changes:
+        is_merge = any(finding.code == "PL502" for finding in checked.findings)
+        why = "marks of a merge" if is_merge else "the same facts, in another form"
+        yield f"{checked.source.lock_path.name}: to be written anew ({why})"
+
+
+def _holder(line: str) -> tuple[str, ...]:
+    """Give what a line of the lock is about: kind, subnet and node."""
+    return tuple(line.split(" ")[:3])
 
 
 def _lines(lock: Lock) -> set[str]:

@@ -22,25 +22,32 @@ def load(source: Source) -> tuple[Site | None, list[Finding]]:
     """Validate the shape of a site.
 
     Gives the site and no finding when all is well. With shape errors it gives their findings and, where it
-    can, the site without the entries that are wrong, so that the rules can still speak of the rest.
+    can, the site without the entries that are wrong, so that the rules can still speak of the rest. Of a source
+    that is not complete it never gives a site, nor says that a section is missing: what could not be read may hold it.
     """
     if not source.data:
         if source.findings:
             return None, []
         place = source.place(())
         return None, [Finding("PL001", "this site is empty", place, hint="a site begins with `version: 1`")]
-    if not source.data.keys() & Inventory.model_fields.keys():
+    known = {field.alias or name for name, field in Inventory.model_fields.items()}
+    if not source.data.keys() & known:
+        if not source.complete:
+            return None, []
         place = source.place(())
         message = "this is no podlan site: none of its keys is one that podlan knows"
         return None, [Finding("PL009", message, place, hint="name the directory or file of an inventory")]
     try:
-        return Site(Inventory.model_validate(source.data), source), []
+        inventory = Inventory.model_validate(source.data)
     except ValidationError as error:
         findings = _shape.findings(error, source)
         return _without_bad_entries(source, error), findings
+    return Site(inventory, source) if source.complete else None, []
 
 
 def _without_bad_entries(source: Source, error: ValidationError) -> Site | None:
+    if not source.complete:
+        return None
     bad: set[tuple[str, Any]] = set()
     for detail in error.errors(include_url=False, include_input=False, include_context=False):
         path = tuple(step for step in detail["loc"] if step != "[key]")

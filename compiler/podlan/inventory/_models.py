@@ -9,14 +9,18 @@ from pydantic.alias_generators import to_camel
 
 from podlan.inventory._values import (
     AbsolutePath,
-    Address,
     Cidr,
+    Domain,
     FileName,
+    HostAddress,
     InterfaceName,
+    LanCidr,
     Name,
     NetworkName,
     NodeName,
     Range,
+    Reason,
+    ServerAddress,
     VersionText,
 )
 
@@ -26,9 +30,8 @@ Pods = Annotated[int, Field(ge=1, le=65536, description="How many pod addresses"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, regex_engine="python-re"
-    )
+    # pydantic's own regex engine, in which `$` is the end of the text; to Python's re it is also before a last newline.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
 
 
 class Cluster(_Section):
@@ -45,7 +48,7 @@ class Cluster(_Section):
     service_cidr: list[Cidr] = Field(
         [], alias="serviceCIDR", description="Networks of Services; pods get a route to them through their own host"
     )
-    cluster_dns: list[Address] = Field(
+    cluster_dns: list[ServerAddress] = Field(
         [], alias="clusterDNS", description="DNS servers of the cluster, for the kubelet"
     )
     avoid: list[Cidr] = Field([], description="Networks that nodes use for something else, such as docker0's")
@@ -84,29 +87,30 @@ class Reservation(_Section):
     """Addresses that no pod may have, and why."""
 
     range: Range
-    reason: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Reason
 
 
 class Dns(_Section):
     """DNS as the CNI result reports it."""
 
-    nameservers: list[Address] = []
-    domain: Annotated[str, Field(max_length=253)] | None = None
-    search: list[Annotated[str, Field(max_length=253)]] = []
+    nameservers: list[ServerAddress] = []
+    domain: Domain | None = None
+    search: list[Domain] = []
 
 
 class PodRoute(_Section):
     """A route that pods get besides the connected one; without `gw` it leads to the subnet's gateway."""
 
     dst: Cidr
-    gw: Address | None = None
+    gw: HostAddress | None = None
 
 
 class Subnet(_Section):
     """One IP network on the LAN."""
 
-    cidr: Cidr
-    gateway: Address | None = Field(
+    cidr: LanCidr
+    was: Name | None = Field(None, description="The subnet's earlier name: its slices stay when it is renamed")
+    gateway: HostAddress | None = Field(
         None, description="Without it the first address is kept free: host-local withholds it"
     )
     pool: list[Range] = Field([], description="Where slices may lie; default: every usable host address")
@@ -146,7 +150,7 @@ class NodeMaster(_Section):
     """What one node, or a profile, says about one of its masters."""
 
     interface: InterfaceName | None = None
-    addresses: list[Address] = Field([], max_length=2, description="The node's own addresses there, one a family")
+    addresses: list[HostAddress] = Field([], max_length=2, description="The node's own addresses there, one a family")
     pods: Pods | None = Field(None, description="Size of the slice")
     ranges: list[Range] = Field([], description="The slice itself, pinned")
 
@@ -167,7 +171,7 @@ class Node(Profile):
 
     was: NodeName | None = Field(None, description="The node's earlier name: its slice stays when it is renamed")
     profiles: list[Name] = Field([], description="Applied in this order, before what the node says itself")
-    address: Address | None = Field(None, description="The node's own address, where the site has one master")
+    address: HostAddress | None = Field(None, description="The node's own address, where the site has one master")
     ranges: list[Range] = Field([], description="The slice, pinned, where the site has one master")
 
 

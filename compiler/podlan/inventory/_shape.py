@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 from podlan.diagnostics import Finding
@@ -22,6 +23,10 @@ _TYPES = {
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
 }
+_LONG = re.compile(r"[-+]?[1-9][0-9]{19,}")
+"""Whole numbers that the loader leaves as text, since no key of an inventory takes one of so many digits."""
+_MEANT = {"podsPerNode": "pods", "pods": "podsPerNode", "ip": "address", "nic": "interface", "network": "cidr"}
+"""Keys that people write for another, which do not look like it."""
 _CHILDREN: dict[str, type[BaseModel]] = {
     "cluster": _models.Cluster,
     "cni": _models.Cni,
@@ -40,7 +45,11 @@ _NAMED: dict[str, type[BaseModel]] = {
 
 def findings(error: ValidationError, source: Source) -> list[Finding]:
     """Turn every error of a validation into one finding at the place it speaks of."""
-    return [_finding(detail, source) for detail in error.errors(include_url=False)]
+    return [
+        _finding(detail, source)
+        for detail in error.errors(include_url=False)
+        if source.complete or detail["type"] not in ("missing", "too_short") or len(detail["loc"]) > 1
+    ]
 
 
 def _finding(detail: ErrorDetails, source: Source) -> Finding:
@@ -55,14 +64,24 @@ def _finding(detail: ErrorDetails, source: Source) -> Finding:
             written = source.written(at_value)
             message = f"{where}: text is expected, and YAML reads {written} as {_shown(value)}"
             return Finding("PL105", message, at_value, hint=f'quote it: "{written}"')
-        is_empty = value is None and kind in ("dict_type", "model_type", "model_attributes_type")
-        hint = "write {} where there is nothing to say" if is_empty else ""
-        return Finding("PL103", f"{where}: {_TYPES[kind]} is expected, not {_shown(value)}", at_value, hint=hint)
+        if kind == "int_type" and isinstance(value, str) and _LONG.fullmatch(source.written(at_value)):
+            size = "small" if value.startswith("-") else "large"
+            return Finding("PL104", f"{where}: {_shown(value)} is too {size}", at_value)
+        message = f"{where}: {_TYPES[kind]} is expected, not {_shown(value)}"
+        return Finding("PL103", message, at_value, hint=_type_hint(kind, value, source.written(at_value)))
     if kind == "podlan":
         return Finding("PL104", f"{where}: {context['problem']}", at_value, hint=str(context["hint"]))
     return Finding(
         "PL104", f"{where}: {_shown(value)} {_problem(kind, context)}", at_value, hint=_rule_of(kind, context)
     )
+
+
+def _type_hint(kind: str, value: object, written: str) -> str:
+    if value is None and kind in ("dict_type", "model_type", "model_attributes_type"):
+        return "write {} where there is nothing to say"
+    if kind == "list_type" and written and isinstance(value, str | int | float):
+        return f"write [{written}]"
+    return ""
 
 
 def _key_finding(kind: str, path: KeyPath, context: dict[str, Any], source: Source) -> Finding:
@@ -110,7 +129,8 @@ def _shown(value: object) -> str:
 
 def _nearest(path: KeyPath) -> str:
     known = _known_keys(path[:-1])
-    near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
+    meant = _MEANT.get(str(path[-1]))
+    near = [meant] if meant in known else difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
 
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 IP: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _LAST_OCTET = re.compile(r"[0-9]{1,3}")
-_VERSION = re.compile(r"v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+.][0-9A-Za-z.+-]*)?")
+_VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:[-+.][0-9A-Za-z.+-]*)?")
+_DIGITS = 9
+"""Most digits of a version's part: more is a mistake, or an attack on int()."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,36 @@ def parse_address(value: object) -> IP:
 
 def _address_hint(text: str) -> str:
     octets = text.split(".")
-    if len(octets) == 4 and all(octet.isdigit() and int(octet) < 256 for octet in octets):  # noqa: PLR2004 - IPv4 has four
+    if len(octets) == 4 and all(_LAST_OCTET.fullmatch(octet) and int(octet) < 256 for octet in octets):  # noqa: PLR2004 - IPv4 has four
         return f"write {'.'.join(str(int(octet)) for octet in octets)}: a leading zero may mean octal"
     if "/" in text:
         return "write the address without a prefix length"
     return ""
+
+
+def parse_host(value: object) -> IP:
+    """Read the address of a machine on a LAN: one that a neighbour can have."""
+    address = parse_address(value)
+    if address.is_link_local:
+        raise _refuse(f"{address} is link-local: every link has its own", "write an address of the LAN")
+    if address.is_loopback:
+        raise _refuse(f"{address} is a loopback address: every machine has it", "write an address of the LAN")
+    return _unicast(address)
+
+
+def parse_server(value: object) -> IP:
+    """Read the address of a server that pods ask; a link-local one may be the node's own (NodeLocal DNSCache)."""
+    return _unicast(parse_address(value))
+
+
+def _unicast(address: IP) -> IP:
+    if address.is_unspecified:
+        raise _refuse(f"{address} means no address at all")
+    if address.is_multicast:
+        raise _refuse(f"{address} is a multicast address, which no machine has")
+    if str(address) == "255.255.255.255":
+        raise _refuse(f"{address} is the broadcast address, which no machine has")
+    return address
 
 
 def parse_network(value: object) -> Network:
@@ -78,6 +105,17 @@ def parse_network(value: object) -> Network:
     if not text.partition("/")[2].isdigit():
         raise _refuse(f"{text!r} has no prefix length", f"write {network}")
     parse_address(str(network.network_address))
+    return network
+
+
+def parse_lan(value: object) -> Network:
+    """Read the network of a LAN: one whose addresses machines can have."""
+    network = parse_network(value)
+    if not network.prefixlen:
+        raise _refuse(f"{network} is every address there is", "write the network of the LAN")
+    if network.is_loopback or network.is_multicast:
+        kind = "loopback" if network.is_loopback else "multicast"
+        raise _refuse(f"{network} is a {kind} network, which no LAN has", "write the network of the LAN")
     return network
 
 
@@ -116,10 +154,33 @@ class Version:
 def parse_version(value: object) -> Version:
     """Read '1.31', '1.31.2' or 'v1.31.2'; text only, since YAML reads an unquoted 1.30 as 1.3."""
     text = _text(value)
-    if not _VERSION.fullmatch(text):
+    match = _VERSION.fullmatch(text)
+    if match is None:
         raise _refuse(f"{text!r} is not a version", 'write it as in "1.31" or "1.31.2"')
-    numbers = re.findall(r"[0-9]+", text)[:3]
-    return Version(*(int(number) for number in numbers if len(number) < 10))  # noqa: PLR2004 - keeps int() cheap
+    numbers = [number for number in match.groups()[:3] if number is not None]
+    if any(len(number) > _DIGITS for number in numbers):
+        raise _refuse(f"{_short(text)} is not a version: a part of it has more than {_DIGITS} digits")
+    return Version(*map(int, numbers))
+
+
+def check_interface(name: str) -> str:
+    """Refuse names that mean something else to the kernel."""
+    if name == "lo":
+        raise _refuse("'lo' is the loopback interface", "name an Ethernet interface")
+    if name in {"all", "default"}:  # directories of /proc/sys/net/ipv4/conf that speak of every interface
+        raise _refuse(f"{name!r} stands for every interface in sysctls", "choose another name")
+    return name
+
+
+def check_printable(text: str) -> str:
+    """Refuse text that a terminal or a review would not show as it is."""
+    if not text.isprintable():
+        raise _refuse(f"{_short(text)} holds a character that cannot be printed", "write plain text on one line")
+    return text
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."  # noqa: PLR2004 - fits a line
 
 
 def _schema(pattern: str, description: str, *examples: str) -> WithJsonSchema:
@@ -128,8 +189,17 @@ def _schema(pattern: str, description: str, *examples: str) -> WithJsonSchema:
 
 
 Address = Annotated[IP, PlainValidator(parse_address), _schema(r"^[0-9A-Fa-f.:]+$", "An IP address", "172.16.129.101")]
+HostAddress = Annotated[
+    IP, PlainValidator(parse_host), _schema(r"^[0-9A-Fa-f.:]+$", "A machine's address", "172.16.129.101")
+]
+ServerAddress = Annotated[
+    IP, PlainValidator(parse_server), _schema(r"^[0-9A-Fa-f.:]+$", "A server's address", "172.16.129.53")
+]
 Cidr = Annotated[
     Network, PlainValidator(parse_network), _schema(r"^[0-9A-Fa-f.:]+/[0-9]+$", "A network", "172.16.129.0/24")
+]
+LanCidr = Annotated[
+    Network, PlainValidator(parse_lan), _schema(r"^[0-9A-Fa-f.:]+/[0-9]+$", "A LAN's network", "172.16.129.0/24")
 ]
 Range = Annotated[
     AddressRange,
@@ -141,7 +211,7 @@ Range = Annotated[
     ),
 ]
 VersionText = Annotated[
-    Version, PlainValidator(parse_version), _schema(_VERSION.pattern, "A version, quoted", "1.31", "1.31.2")
+    Version, PlainValidator(parse_version), _schema(f"^{_VERSION.pattern}$", "A version, quoted", "1.31", "1.31.2")
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=63)]
 NodeName = Annotated[
@@ -151,8 +221,12 @@ NodeName = Annotated[
 NetworkName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=253)]
 """libcni's rule for a network's name (libcni/conf.go, utils.ValidateNetworkName)."""
 InterfaceName = Annotated[
-    str, StringConstraints(pattern=r"^(?!-)(?!\.{1,2}$)[A-Za-z0-9_.@+=-]+$", min_length=1, max_length=15)
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+=-]*$", max_length=15),
+    AfterValidator(check_interface),
 ]
 """IFNAMSIZ less the final NUL (linux/if.h); no '/', ':' or white space (net/core/dev.c, dev_valid_name)."""
+Domain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=253)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(check_printable)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)+$", max_length=255)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\.(conf|conflist)$", max_length=255)]

@@ -31,9 +31,6 @@ _SHOWN = 20
 
 _site = click.argument("source", metavar="SITE", type=click.Path(path_type=Path))
 _name = click.option("--name", help="Name of the lab.  [default: from the site's path]")
-_output = click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Compile into this directory and keep it."
-)
 _pods = click.option("--pods", type=click.IntRange(min=0), default=2, show_default=True, help="Pods to attach a node.")
 _plugins = click.option(
     "--plugins",
@@ -51,13 +48,12 @@ def lab() -> None:
 @lab.command()
 @_site
 @_name
-@_output
 @_pods
 @_plugins
-def up(source: Path, name: str | None, output: Path | None, pods: int, plugins: Path | None) -> None:
+def up(source: Path, name: str | None, pods: int, plugins: Path | None) -> None:
     """Compile SITE, build it here, reconcile its nodes and attach pods."""
     with _interruptible(), life.opened(name or default_name(source)) as here:
-        _build(here, compiled(source, output or here.home.output), life.Options(pods, plugins))
+        _build(here, compiled(source, here.home.output), life.Options(pods, plugins))
 
 
 @lab.command()
@@ -83,17 +79,16 @@ def down(source: Path, name: str | None) -> None:
 
 @lab.command()
 @_site
-@_output
 @_pods
 @_plugins
 @_format
-def demo(source: Path, output: Path | None, pods: int, plugins: Path | None, form: str) -> None:
+def demo(source: Path, pods: int, plugins: Path | None, form: str) -> None:
     """Compile SITE, build it, show who reaches whom, and remove everything."""
     with _interruptible():
         life.sweep(DEMO)
         with life.opened(f"{DEMO}{os.getpid()}") as here:
             try:
-                _build(here, compiled(source, output or here.home.output), life.Options(pods, plugins))
+                _build(here, compiled(source, here.home.output), life.Options(pods, plugins))
                 ok = _verify(here, form)
             finally:
                 if here.home.path.exists():

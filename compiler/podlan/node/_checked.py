@@ -12,7 +12,7 @@ from podlan.plan import BadPlan, may_write
 if TYPE_CHECKING:
     from podlan.plan import Address, File, Link, Plan, Probe, Route
 
-_INTERFACE = re.compile(r"[^\s/:\0]{1,15}")
+_INTERFACE = re.compile(r"[^\s/:]{1,15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -22,8 +22,10 @@ _MODE = re.compile(r"0?[0-7]{3}")
 
 def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
     """Give the plan with every address and network spelt as the kernel spells it; `known` are the manifest's files."""
+    if not plan.node or not plan.node.isprintable():
+        raise BadPlan(where, f"{plan.node!r} is not a node's name")
     for key, value in plan.sysctls.items():
-        if not _SYSCTL.fullmatch(key) or "/./" in f"{key}/" or "/../" in f"{key}/":
+        if not _SYSCTL.fullmatch(key) or not key.isprintable() or "/./" in f"{key}/" or "/../" in f"{key}/":
             raise BadPlan(where, f"{key!r} is not a key below /proc/sys/net")
         if not value or not value.isprintable() or not value.isascii():
             raise BadPlan(where, f"sysctl {key} has no value that can be written")
@@ -33,6 +35,8 @@ def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
     names = {link.name for link in links}
     if len(names) != len(links):
         raise BadPlan(where, "a link is named twice")
+    if plan.identity and not any(link.kind == "master" for link in links):
+        raise BadPlan(where, "there is no master that could have the node's own addresses")
     used = [
         *(address.link for address in plan.addresses),
         *(route.link for route in plan.routes),
@@ -47,12 +51,13 @@ def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
         addresses=tuple(_address(address, where) for address in plan.addresses),
         routes=tuple(_route(route, where) for route in plan.routes),
         probes=tuple(_probe(probe, where) for probe in plan.probes),
+        identity=tuple(_identity(address, where) for address in plan.identity),
     )
 
 
 def _link(link: Link, where: str) -> Link:
     for name in (link.name, *([link.master] if link.kind == "macvlan" else [])):
-        if not _INTERFACE.fullmatch(name) or name in (".", ".."):
+        if not _INTERFACE.fullmatch(name) or not name.isprintable() or name in (".", ".."):
             raise BadPlan(where, f"{name!r} is not an interface's name")
     mac = link.mac.lower()
     if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1):
@@ -90,6 +95,16 @@ def _probe(probe: Probe, where: str) -> Probe:
         return replace(probe, address=str(ipaddress.ip_address(probe.address)))
     except ValueError as error:
         raise BadPlan(where, str(error)) from error
+
+
+def _identity(address: str, where: str) -> str:
+    try:
+        spelt = str(ipaddress.ip_address(address))
+    except ValueError as error:
+        raise BadPlan(where, f"identity: {error}") from error
+    if "%" in spelt:
+        raise BadPlan(where, f"identity: {address!r} is not an address without zone")
+    return spelt
 
 
 def _file(file: File, where: str, known: frozenset[str]) -> None:

@@ -86,6 +86,14 @@ class NotReady(Stopped):
 
     exit_code: ClassVar[int] = Exit.NOT_READY
 
+    def __init__(self, findings: Sequence[Finding], waited: float = 0.0) -> None:
+        super().__init__(findings)
+        self.waited = waited
+
+    def __str__(self) -> str:
+        waiting = f" within the {self.waited:g} s of --wait" if self.waited else "; --wait SECONDS waits for it"
+        return super().__str__() + waiting
+
 
 class RolledBack(PodlanError):
     """An operation, or the check after the last one, failed; all is as it was."""

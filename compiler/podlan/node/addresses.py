@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podlan.node import frames
-from podlan.node.observe import FOREVER, AddressState
+from podlan.node.observe import FOREVER, AddressState, bare
 from podlan.plan import PROTOCOL
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class AddressDelete:
         """Add it as it was."""
         _add_address(kernel, self.state)
         if self.master:
-            frames.announce(self.state.link, _bare(self.state.address))
+            frames.announce(self.state.link, bare(self.state.address))
 
     def __str__(self) -> str:
         return f"ip address delete {self.state.address} dev {self.state.link}"
@@ -125,15 +125,15 @@ class Announce:
     def do(self, kernel: Kernel) -> None:
         """Send it."""
         del kernel
-        frames.announce(self.link, _bare(self.address))
+        frames.announce(self.link, bare(self.address))
 
     def undo(self, kernel: Kernel) -> None:
         """Nothing to take back: whoever gives the address back announces it."""
 
     def __str__(self) -> str:
         if ":" in self.address:
-            return f"# neighbour advertisement: {_bare(self.address)} is on {self.link}"
-        return f"arping -q -A -c 1 -I {self.link} {_bare(self.address)}"
+            return f"# neighbour advertisement: {bare(self.address)} is on {self.link}"
+        return f"arping -q -A -c 1 -I {self.link} {bare(self.address)}"
 
 
 class GateClosed(OSError):
@@ -167,10 +167,6 @@ class Gate:
         return f"# {self.address} must answer through {self.link} as it does through {self.master}"
 
 
-def _bare(address: str) -> str:
-    return address.partition("/")[0]
-
-
 def _metric(metric: int) -> str:
     return f" metric {metric}" if metric else ""
 
@@ -190,8 +186,8 @@ def _add_address(kernel: Kernel, state: AddressState) -> None:
 
 
 def _delete_address(kernel: Kernel, link: str, address: str, master: str) -> None:
-    bare, _, length = address.partition("/")
+    own, _, length = address.partition("/")
     if master:
-        frames.announce(master, bare)
+        frames.announce(master, own)
         time.sleep(_HANDOVER_SECONDS)
-    kernel.address("del", index=kernel.index(link), address=bare, prefixlen=int(length))
+    kernel.address("del", index=kernel.index(link), address=own, prefixlen=int(length))

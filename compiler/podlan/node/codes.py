@@ -18,19 +18,19 @@ class Code(NamedTuple):
 CODES: dict[str, Code] = {
     "PL601": Code("no privilege to change the network", "run podlan as root", Exit.ENVIRONMENT),
     "PL602": Code("the kernel is too old", "macvlan needs Linux 3.9, metrics of addresses 4.18", Exit.ENVIRONMENT),
-    "PL603": Code(
-        "a master interface is missing", "correct its name in the inventory, or --wait for it", Exit.NOT_READY
-    ),
-    "PL604": Code(
-        "an address of the system is missing", "podlan never adds it: configure it, or --wait", Exit.NOT_READY
-    ),
-    "PL605": Code("a master is down", "bring it up; podlan waits for it with --wait", Exit.NOT_READY),
+    "PL603": Code("a master interface is missing", "correct its name in the inventory", Exit.NOT_READY),
+    "PL604": Code("an address of the system is missing", "podlan never adds it: configure it", Exit.NOT_READY),
+    "PL605": Code("a master is down", "bring it up", Exit.NOT_READY),
     "PL606": Code("a master is in a bridge or bond", "name the bridge or bond itself as the master", Exit.FAILED),
     "PL607": Code("another child keeps macvlan from the master", "remove that child first", Exit.FAILED),
     "PL608": Code("a name is taken by another interface", "remove it, or choose another name", Exit.FAILED),
     "PL609": Code("a route of others is in the way", "remove it, or change the inventory", Exit.FAILED),
     "PL610": Code("a route could not be given back", "replace it by a plain one first", Exit.FAILED),
-    "PL611": Code("plugin binaries are missing", "Debian has them in containernetworking-plugins", None),
+    "PL611": Code(
+        "plugin binaries are missing",
+        "Debian's containernetworking-plugins puts them in /usr/lib/cni: set cni.binDir to it, or link them",
+        None,
+    ),
     "PL612": Code("another CNI configuration comes first", "remove it, or the runtime will use it", None),
     "PL613": Code("a master is wireless", "most access points let one MAC address through", None),
     "PL614": Code("the kernel has no IPv6", "IPv6 settings are skipped", None),
@@ -49,6 +49,29 @@ CODES: dict[str, Code] = {
         "a program that a file calls is missing",
         "install dist/podlan-node.pyz there (`make node` builds it), or choose `boot: rc.local`",
         None,
+    ),
+    "PL623": Code(
+        "this machine does not have the node's address",
+        "use the directory of this machine's own node, or give the machine that address",
+        Exit.NOT_READY,
+    ),
+    "PL624": Code(
+        "this machine was another node",
+        "use that node's directory; or, if the machine is another node now, --rename",
+        Exit.FAILED,
+    ),
+    "PL625": Code(
+        "the gateway did not answer before an address moved",
+        "when the gateway is back, see that others still reach this node",
+        None,
+    ),
+    "PL626": Code(
+        "another machine has an address of podlan's",
+        "give that machine another address, or reserve this one in the inventory and compile again",
+        Exit.FAILED,
+    ),
+    "PL627": Code(
+        "a unit could not be restarted", "see `systemctl status` of it; each run tries again until it restarts", None
     ),
 }
 

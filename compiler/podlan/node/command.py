@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _EXIT_CODES = """\b
 Exit codes:
-  0   done, or nothing to do
+  0   done, or nothing to do (a unit that did not restart is a warning, and the next run tries it again)
   1   refused or failed; nothing is changed, or all is rolled back
   2   wrong usage
   3   --check: this node differs from its plan
@@ -47,6 +47,11 @@ Exit codes:
     help="Wait so long for interfaces and addresses that the operating system has yet to bring up.",
 )
 @click.option("--no-restart", is_flag=True, help="Restart no unit; say which ones are to be restarted.")
+@click.option(
+    "--rename",
+    is_flag=True,
+    help="This machine is another node now: what podlan applied for the other is removed.",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
@@ -60,6 +65,7 @@ def reconcile(
     root: str,
     wait: float,
     no_restart: bool,
+    rename: bool,
     form: str,
     quiet: bool,
     verbose: bool,
@@ -84,7 +90,8 @@ def reconcile(
 
     preview = dry_run or check
     result = run(
-        directory or Root(root).shown(COPY), Options(root=root, wait=wait, preview=preview, restart=not no_restart)
+        directory or Root(root).shown(COPY),
+        Options(root=root, wait=wait, preview=preview, restart=not no_restart, rename=rename),
     )
     if not quiet:
         for found in result.findings:
@@ -94,7 +101,7 @@ def reconcile(
         click.echo(_json(result, preview=preview))
     elif not quiet:
         _print(result, preview=preview)
-    if check and result.changed:
+    if check and not result.idle:
         ctx.exit(Exit.DIFFERS)
 
 
@@ -106,7 +113,9 @@ def _print(result: Result, *, preview: bool) -> None:
         click.echo(f"+ {line}")
     for line in result.by_hand:
         click.echo(f"to do by hand: {line}")
-    if not result.changed:
+    for line in result.pending:
+        click.echo(f"# the next run tries again: {line}")
+    if result.idle:
         click.echo(f"{'# ' if preview else ''}nothing to do: {result.node} is as planned")
 
 
@@ -114,10 +123,11 @@ def _json(result: Result, *, preview: bool) -> str:
     document = {
         "node": result.node,
         "changed": result.changed and not preview,
-        "differs": result.changed and preview,
+        "differs": preview and not result.idle,
         "operations": list(result.operations),
         "restarted": list(result.restarted),
         "byHand": list(result.by_hand),
+        "pending": list(result.pending),
         **json.loads(as_json(result.findings)),
     }
     return json.dumps(document, indent=2, ensure_ascii=False)

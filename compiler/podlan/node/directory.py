@@ -54,7 +54,7 @@ def load(path: str) -> NodeDirectory:
     except UnicodeDecodeError as error:
         raise BadDirectory(path, f"{PLAN} is not UTF-8 ({error.reason})", _AGAIN) from error
     if plan.node != node:
-        raise BadDirectory(path, f"{PLAN} is for node {plan.node}, {MANIFEST} for node {node}", _AGAIN)
+        raise BadDirectory(path, f"{PLAN} is for node {plan.node!r}, {MANIFEST} for node {node!r}", _AGAIN)
     return NodeDirectory(path, checked(plan, where, frozenset(digests)), files)
 
 
@@ -78,7 +78,7 @@ def _manifest(path: str, text: bytes) -> tuple[str, dict[str, str]]:
         bad("has no files with digests")
     for name in files:
         parts = name.split("/")
-        if name.startswith("/") or not all(parts) or ".." in parts or "." in parts or "\0" in name:
+        if name.startswith("/") or not all(parts) or ".." in parts or "." in parts or not name.isprintable():
             bad(f"names {name!r}, which is not a path below the directory")
     return str(document.get("node")), files
 

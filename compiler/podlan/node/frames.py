@@ -17,6 +17,7 @@ _IPV6 = 0x86DD
 _BROADCAST = b"\xff" * 6
 _REQUEST, _REPLY = 1, 2
 _SOLICITATION, _ADVERTISEMENT = 135, 136
+_SENDER = slice(6, 12)  # of an Ethernet frame
 _RESEND = 0.25  # seconds between two questions
 _ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
 
@@ -26,9 +27,13 @@ def is_answered(interface: str, address: str, seconds: float = 1.0) -> bool:
 
     Raises OSError where the link does not exist or is down.
     """
-    if ":" in address:
-        return _ask(interface, _IPV6, _solicitation, address, seconds)
-    return _ask(interface, _ARP, _question, address, seconds)
+    return bool(answerer(interface, address, seconds))
+
+
+def answerer(interface: str, address: str, seconds: float) -> str:
+    """Ask as `is_answered` does; give the MAC of the first that answers, '' if nobody does."""
+    protocol, build = (_IPV6, _solicitation) if ":" in address else (_ARP, _question)
+    return _ask(interface, protocol, build, address, seconds).hex(":")
 
 
 def announce(interface: str, address: str) -> None:
@@ -64,7 +69,7 @@ def _open(interface: str, protocol: int) -> socket.socket:
     return wire
 
 
-def _ask(interface: str, protocol: int, build: Callable[[bytes, str], bytes], address: str, seconds: float) -> bool:
+def _ask(interface: str, protocol: int, build: Callable[[bytes, str], bytes], address: str, seconds: float) -> bytes:
     with _open(interface, protocol) as wire:
         mac: bytes = wire.getsockname()[4]
         question = build(mac, address)
@@ -76,9 +81,9 @@ def _ask(interface: str, protocol: int, build: Callable[[bytes, str], bytes], ad
                 _send(wire, question)
                 resend = now + _RESEND
             readable, _, _ = select.select([wire], [], [], max(0.0, min(resend, end) - now))
-            if readable and _answers(wire.recv(2048), protocol, mac, wanted):
-                return True
-    return False
+            if readable and _answers(frame := wire.recv(2048), protocol, mac, wanted):
+                return frame[_SENDER]
+    return b""
 
 
 def _answers(frame: bytes, protocol: int, mac: bytes, wanted: bytes) -> bool:

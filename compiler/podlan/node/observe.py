@@ -108,6 +108,11 @@ class Observed:
         return next((one for one in self.addresses if one.key == (link, address)), None)
 
 
+def bare(address: str) -> str:
+    """Give an address without its prefix length."""
+    return address.partition("/")[0]
+
+
 def wanted_route(route: Route) -> RouteState:
     """Give the plan's route as the kernel will show it."""
     is_v6 = ":" in route.destination

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from podlan.node.codes import CODES, finding
-from podlan.node.observe import wanted_route
+from podlan.node.observe import bare, wanted_route
 from podlan.node.removal import is_own_link, link_of
+from podlan.node.state import STATE
 from podlan.plan import PROTOCOL
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from podlan.node.files import Root
     from podlan.node.observe import Observed
     from podlan.node.state import State
-    from podlan.plan import Plan
+    from podlan.plan import Address, Plan
 
 Check = Callable[["Plan", "State", "Observed", "Root"], Iterator["Finding"]]
 
@@ -31,6 +32,12 @@ _LOADED = (".conf", ".conflist", ".json")
 def preflight(plan: Plan, last: State, observed: Observed, root: Root) -> list[Finding]:
     """Run all checks that need no packet on the wire."""
     return [found for check in _CHECKS for found in check(plan, last, observed, root)]
+
+
+def another_node(plan: Plan, last: State) -> Iterator[Finding]:
+    """Tell whether an earlier run, of this boot or not, made this machine another node."""
+    if last.node and last.node != plan.node:
+        yield finding("PL624", f"this machine is {last.node}, by {STATE}, and the directory is that of {plan.node}")
 
 
 def missing_privileges() -> Iterator[Finding]:
@@ -91,16 +98,37 @@ def _children(plan: Plan, last: State, observed: Observed, root: Root) -> Iterat
             yield finding("PL608", f"{link.name} exists and is a child of {state.master or 'another namespace'}")
 
 
+def _identity(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, root
+    masters = [link.name for link in plan.links if link.kind == "master" and link.name in observed.links]
+    if not masters:
+        return
+    there = [bare(state.address) for state in observed.addresses if state.link in masters]
+    others = [address for address in there if not address.startswith("fe80:")]
+    instead = f" (but {', '.join(others)})" if others else ""
+    for address in plan.identity:
+        if address not in there:
+            have = f"{masters[0]} does not have" if len(masters) == 1 else f"none of {', '.join(masters)} has"
+            yield finding("PL623", f"{have} {address}{instead}: is this machine {plan.node}?")
+
+
 def _adopted(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
     del last, root
     for address in plan.addresses:
         if not address.adopt or address.link not in observed.links:
             continue
         state = observed.address(address.link, address.address)
+        if state is None and bare(address.address) in plan.identity and not _has(address, observed):
+            continue  # PL623 tells it
         if state is None:
             yield finding("PL604", f"{address.link} does not have {address.address}{_instead(address.link, observed)}")
         elif not state.prefix_route and address.metric:
             yield finding("PL615", f"{address.address} on {address.link}: others manage its prefix route")
+
+
+def _has(address: Address, observed: Observed) -> bool:
+    same = bare(address.address)
+    return any(state.link == address.link and bare(state.address) == same for state in observed.addresses)
 
 
 def _instead(link: str, observed: Observed) -> str:
@@ -172,7 +200,18 @@ def _needs(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[
     for file in plan.files:
         for program in file.needs:
             if not os.access(root.shown(program), os.X_OK):
-                yield finding("PL622", f"{file.path} calls {root.shown(program)}, which is not there")
+                yield finding("PL622", f"{root.shown(file.path)} calls {root.shown(program)}, which is not there")
 
 
-_CHECKS: tuple[Check, ...] = (_kernel, _masters, _children, _adopted, _routes, _ipv6, _sysctls, _cni, _needs)
+_CHECKS: tuple[Check, ...] = (
+    _kernel,
+    _masters,
+    _identity,
+    _children,
+    _adopted,
+    _routes,
+    _ipv6,
+    _sysctls,
+    _cni,
+    _needs,
+)

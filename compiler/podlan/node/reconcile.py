@@ -19,7 +19,7 @@ from podlan.node.filediff import file_changes
 from podlan.node.files import Root
 from podlan.node.lock import turn
 from podlan.node.observe import Observed, observe
-from podlan.node.preflight import exit_code, missing_privileges, preflight
+from podlan.node.preflight import another_node, exit_code, missing_privileges, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,28 +36,42 @@ _POLL = 0.1  # seconds between two looks while waiting for the operating system
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run goes: `preview` changes nothing and takes no lock; `wait` seconds for what is not ready."""
+    """How a run goes.
+
+    `preview` changes nothing and takes no lock; `wait` seconds for what is not ready; `rename`: this machine may have
+    been another node.
+    """
 
     root: str = "/"
     wait: float = 0.0
     preview: bool = False
     restart: bool = True
+    rename: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run did, or in a preview would do: the operations' texts in order, and what there is to say."""
+    """What a run did, or in a preview would do: the operations' texts in order, and what there is to say.
+
+    `pending` are the commands that the next run gives: units that an earlier one, or this, could not restart.
+    """
 
     node: str
     operations: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     restarted: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        """Tell whether there was anything to do."""
+        """Tell whether there was anything to change."""
         return bool(self.operations)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether there was nothing to do, and nothing is left to do."""
+        return not (self.operations or self.restarted or self.by_hand or self.pending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,39 +113,45 @@ def reconcile(path: str, options: Options) -> Result:
 
 def _reconcile(run: _Run, options: Options) -> Result:
     files = file_changes(run.directory, run.last, run.root)
-    observed, findings = _ready(run, files, options.wait)
+    observed, findings = _ready(run, files, options)
     network = run.compare(observed)
     keep = () if is_kept(run.root, run.directory) else (KeepCopy(run.root, run.directory),)
     operations: tuple[Operation, ...] = (*network, *files.operations, *keep)
     result = Result(run.directory.plan.node, tuple(str(operation) for operation in operations), findings)
     if options.preview:
-        return result
+        return replace(result, pending=services.commands(run.last.restart))
     intent = _intent(run, files, operations)
     if operations:
-        _change(run, observed, operations, intent)
+        _stop_on(list(verify.taken(operations, run.directory.plan, run.last, observed)))
+        doubts = _change(run, observed, operations, intent)
+        result = replace(result, findings=(*findings, *doubts))
     for copy in keep:
         copy.forget()
     return _settle(run, files, intent, result, options)
 
 
-def _ready(run: _Run, files: FileChanges, wait: float) -> tuple[Observed, tuple[Finding, ...]]:
+def _ready(run: _Run, files: FileChanges, options: Options) -> tuple[Observed, tuple[Finding, ...]]:
     """Look until nothing is missing that only time can bring, for at most `wait` seconds."""
-    end = time.monotonic() + wait
+    plan, last = run.directory.plan, run.last
+    first = [] if options.rename else list(another_node(plan, last))
+    end = time.monotonic() + options.wait
     while True:
         observed = run.look()
-        findings = [*preflight(run.directory.plan, run.last, observed, run.root), *files.findings]
+        findings = [*first, *preflight(plan, last, observed, run.root), *files.findings]
         if exit_code(findings) != Exit.NOT_READY or time.monotonic() >= end:
-            _stop_on(findings)
+            _stop_on(findings, options.wait)
             return observed, tuple(findings)
         time.sleep(_POLL)
 
 
-def _stop_on(findings: list[Finding]) -> None:
+def _stop_on(findings: list[Finding], waited: float = 0.0) -> None:
     code = exit_code(findings)
     if code is None:
         return
     errors = [found for found in findings if exit_code([found]) is not None]
-    raise {Exit.NOT_READY: NotReady, Exit.FAILED: Refused}.get(code, Stopped)(errors)
+    if code == Exit.NOT_READY:
+        raise NotReady(errors, waited)
+    raise {Exit.FAILED: Refused}.get(code, Stopped)(errors)
 
 
 def _intent(run: _Run, files: FileChanges, operations: tuple[Operation, ...]) -> State:
@@ -143,7 +163,7 @@ def _intent(run: _Run, files: FileChanges, operations: tuple[Operation, ...]) ->
     )
 
 
-def _change(run: _Run, observed: Observed, operations: tuple[Operation, ...], intent: State) -> None:
+def _change(run: _Run, observed: Observed, operations: tuple[Operation, ...], intent: State) -> tuple[Finding, ...]:
     """Do the operations and verify them; on any failure all is taken back, and the state with it."""
     answered = verify.answering(run.directory.plan, observed)
     with deferred() as signals, _remembered(run, intent, operations):
@@ -153,6 +173,7 @@ def _change(run: _Run, observed: Observed, operations: tuple[Operation, ...], in
             verify.require(left, answered)
         except OSError as error:
             roll_back(operations, run.kernel, "verification", error.strerror or str(error))
+        return tuple(verify.doubtful(operations, answered))
 
 
 def _left_files(run: _Run) -> tuple[Operation, ...]:
@@ -192,10 +213,12 @@ def _settle(run: _Run, files: FileChanges, intent: State, result: Result, option
     if not final.restart:
         return result
     restarts = services.restart(final.restart, run.root, allowed=options.restart)
-    state.remember(run.root, replace(final, restart=()))
+    if restarts.pending != final.restart:
+        state.remember(run.root, replace(final, restart=restarts.pending))
     return replace(
         result,
         findings=(*result.findings, *restarts.findings),
         restarted=restarts.done,
         by_hand=restarts.by_hand,
+        pending=services.commands(restarts.pending),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.node.addresses import AddressDelete, AddressMetric
@@ -45,8 +46,9 @@ def removals(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]
     names = {link.name for link in leaving}
     touched = wanted_links | set(last.links) | {route.link for route in last.routes}
     yield from _routes(plan, last, observed, touched - names)
-    routes = [operation for link in leaving for operation in _routes_of(link, observed, last)]
-    yield from routes
+    still_there = replace(observed, routes=_without_replaced(plan, observed))
+    for link in leaving:
+        yield from _routes_of(link, still_there, last)
     yield from _lost_displaced(plan, last, observed)
     yield from _metrics(plan, last, observed)
     yield from _addresses(plan, last, observed, touched - names)
@@ -75,6 +77,17 @@ def _routes(plan: Plan, last: State, observed: Observed, links: Iterable[str]) -
         own = route.protocol == PROTOCOL or any(route.fits(one) for one in last.routes)
         if own and route.link in links and route.key not in wanted:
             yield _give_back(route, last, observed)
+
+
+def _without_replaced(plan: Plan, observed: Observed) -> tuple[RouteState, ...]:
+    """Leave out the routes whose place the plan's own have taken by now."""
+    replaced = []
+    for route in plan.routes:
+        wanted = wanted_route(route)
+        same = [one for one in observed.routes if one.key == wanted.key]
+        if same and not any(one.fits(wanted) for one in same):
+            replaced.append(same[0])
+    return tuple(route for route in observed.routes if route not in replaced)
 
 
 def _routes_of(link: LinkState, observed: Observed, last: State) -> Iterator[Operation]:

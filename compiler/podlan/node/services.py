@@ -10,7 +10,7 @@ from podlan.node.codes import finding
 from podlan.node.filediff import UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from podlan.diagnostics import Finding
     from podlan.node.files import Root
@@ -22,10 +22,11 @@ _TIMEOUT = 120  # seconds; a kubelet that will not restart must not hold the loc
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """What was restarted, what the operator must restart, and what went wrong."""
+    """What was restarted, what the operator must restart, what must be tried again, and what there is to say."""
 
     done: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -44,23 +45,47 @@ def restart(units: tuple[str, ...], root: Root, *, allowed: bool) -> Restarts:
     ]
     rest = tuple(unit for unit in units if not _is_network(unit))
     if not (allowed and root.is_host and os.path.isdir("/run/systemd/system")):  # noqa: PTH112 - pathlib costs 10 ms
-        return Restarts((), tuple(_commands(rest)), tuple(findings))
+        return Restarts(by_hand=commands(rest), findings=tuple(findings))
+    failed = {unit: words for unit in rest if (words := _failure(command(unit)))}
+    findings += [
+        finding("PL627", f"{command(unit)}: {words}; all else is as planned, and the next run tries this again")
+        for unit, words in failed.items()
+    ]
+    done = tuple(unit for unit in rest if unit not in failed)
+    return Restarts(commands(done), pending=tuple(failed), findings=tuple(findings))
+
+
+def command(unit: str) -> str:
+    """Give what tells a unit, or systemd itself."""
+    return f"systemctl {_RELOAD}" if unit == _RELOAD else f"systemctl try-restart {unit}"
+
+
+def commands(units: Iterable[str]) -> tuple[str, ...]:
+    """Give what tells each of them."""
+    return tuple(command(unit) for unit in units)
+
+
+def _failure(line: str) -> str:
+    """Run it; give what went wrong in one line, '' if nothing did."""
     import subprocess  # noqa: PLC0415 - 18 ms, and only when something is restarted
 
-    done: list[str] = []
-    failed: list[str] = []
-    for command in _commands(rest):
-        try:
-            subprocess.run(command.split(), check=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603 - units' names are checked
-            done.append(command)
-        except (OSError, subprocess.SubprocessError):
-            failed.append(command)
-    return Restarts(tuple(done), tuple(failed), tuple(findings))
-
-
-def _commands(units: Iterable[str]) -> Iterator[str]:
-    for unit in units:
-        yield f"systemctl {_RELOAD}" if unit == _RELOAD else f"systemctl try-restart {unit}"
+    try:
+        done = subprocess.run(  # noqa: S603 - units' names are checked
+            line.split(),
+            check=False,
+            timeout=_TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_TIMEOUT} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    if not done.returncode:
+        return ""
+    return " ".join(done.stderr.split()) or f"exit code {done.returncode}"
 
 
 def _is_network(unit: str) -> bool:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podlan.node import frames
-from podlan.node.addresses import Announce
+from podlan.node.addresses import AddressAdd, Announce, Gate
+from podlan.node.codes import finding
+from podlan.node.observe import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from podlan.diagnostics import Finding
     from podlan.node.observe import Observed
     from podlan.node.operations import Operation
+    from podlan.node.state import State
     from podlan.plan import Plan, Probe
 
 _SECONDS = 1.0  # for an answer; a neighbour on the same link needs a millisecond
+_CLAIM_SECONDS = 0.3  # as above; each new address costs this once
 
 
 class NotKept(OSError):
@@ -24,6 +29,51 @@ class NotKept(OSError):
 def answering(plan: Plan, observed: Observed, seconds: float = _SECONDS) -> tuple[Probe, ...]:
     """Give the plan's probes that answer now; a child that is not there yet is asked through its master."""
     return tuple(probe for probe in plan.probes if _answers(probe, plan, observed, seconds))
+
+
+def taken(operations: Iterable[Operation], plan: Plan, last: State, observed: Observed) -> Iterator[Finding]:
+    """Tell which IPv4 addresses that are about to be added another machine has; asks as RFC 5227 does, section 2.1.1.
+
+    What this machine has already, on any of the links, is no news, and what podlan applied in this boot comes back at
+    once.
+    """
+    own = {link.mac for link in observed.links.values()}
+    here = {bare(state.address) for state in observed.addresses}
+    masters = {link.name: link.master for link in plan.links}
+    for operation in operations:
+        if not isinstance(operation, AddressAdd) or (operation.link, operation.address) in last.addresses:
+            continue
+        address = bare(operation.address)
+        if ":" in address or address in here:
+            continue
+        for name in (operation.link, masters.get(operation.link, "")):
+            state = observed.links.get(name)
+            if state is not None and state.up:
+                mac = _answerer(name, address)
+                if mac and mac not in own:
+                    yield finding("PL626", f"{address} is answered by {mac}: another machine has it")
+                break
+
+
+def _answerer(link: str, address: str) -> str:
+    try:
+        return frames.answerer(link, address, _CLAIM_SECONDS)
+    except OSError:
+        return ""
+
+
+def doubtful(operations: Iterable[Operation], answered: Iterable[Probe]) -> Iterator[Finding]:
+    """Tell which gates were passed because nobody answered, neither before the change nor after it."""
+    known = {(probe.link, probe.address) for probe in answered}
+    for gate in operations:
+        if not isinstance(gate, Gate) or (gate.link, gate.address) in known:
+            continue
+        if not _is_answered(gate.link, gate.address, gate.seconds):
+            yield finding(
+                "PL625",
+                f"the gateway {gate.address} did not answer, so nobody knows whether the switch lets a second MAC "
+                f"through to {gate.link}",
+            )
 
 
 def _answers(probe: Probe, plan: Plan, observed: Observed, seconds: float) -> bool:

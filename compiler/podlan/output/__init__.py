@@ -1,18 +1,26 @@
 """Writing: the output tree and the lock."""
 
-from podlan.output._errors import Busy, CannotWrite, OutputInsideSite
-from podlan.output._files import refuse_nesting, turn, write_durably
-from podlan.output._tree import Difference, Staged, compare, names
+from podlan.output._errors import Busy, CannotWrite, LostLock, OtherSite, OutputInsideSite
+from podlan.output._files import refuse_nesting, remove_leftovers, turn, write_durably
+from podlan.output._owned import marker, refuse_lost_lock, refuse_other_site
+from podlan.output._staged import Staged
+from podlan.output._tree import Difference, compare, names
 
 __all__ = [
     "Busy",
     "CannotWrite",
     "Difference",
+    "LostLock",
+    "OtherSite",
     "OutputInsideSite",
     "Staged",
     "compare",
+    "marker",
     "names",
+    "refuse_lost_lock",
     "refuse_nesting",
+    "refuse_other_site",
+    "remove_leftovers",
     "turn",
     "write_durably",
 ]

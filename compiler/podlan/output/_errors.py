@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CannotWrite(PodlanError):
-    """A path of the output or the lock that cannot be read or written; what was there is unchanged."""
+    """A path of the output or the lock that cannot be read or written."""
 
     exit_code: ClassVar[int] = Exit.ENVIRONMENT
 
@@ -36,6 +36,41 @@ class OutputInsideSite(PodlanError):
 
     def __str__(self) -> str:
         return f"the output {self.out} and the site {self.site} lie inside each other; choose another directory with -o"
+
+
+class OtherSite(PodlanError):
+    """An output directory that holds the nodes of another site, which would be removed as gone."""
+
+    exit_code: ClassVar[int] = Exit.FAILED
+
+    def __init__(self, out: Path, marker: str, held: str) -> None:
+        super().__init__(out, marker, held)
+        self.out = out
+        self.marker = marker
+        self.held = held
+
+    def __str__(self) -> str:
+        return (
+            f"{self.out} holds the nodes of site {self.held}; choose another directory with -o"
+            f" (or, if the site was renamed, remove {self.out / self.marker})"
+        )
+
+
+class LostLock(PodlanError):
+    """An output without the lock that says whose the addresses in it are."""
+
+    exit_code: ClassVar[int] = Exit.FAILED
+
+    def __init__(self, lock: Path, out: Path) -> None:
+        super().__init__(lock, out)
+        self.lock = lock
+        self.out = out
+
+    def __str__(self) -> str:
+        return (
+            f"there is no {self.lock}, but {self.out} holds compiled nodes, whose addresses would be dealt anew;"
+            f" restore it from version control (or remove {self.out} if no node ever used it)"
+        )
 
 
 class Busy(PodlanError):

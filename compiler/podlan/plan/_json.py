@@ -104,7 +104,7 @@ def _record(kind: type[_T], parsers: Mapping[str, _Parser]) -> Callable[[object,
         known: dict[str, Any] = {}
         for key, item in value.items():
             if key not in fields:
-                raise BadPlan(where, f"unknown key {key}")
+                raise BadPlan(where, f"unknown key {key!r}")
             known[fields[key].name] = parsers[key](item, f"{where}.{key}")
         return kind(**known)
 
@@ -114,6 +114,10 @@ def _record(kind: type[_T], parsers: Mapping[str, _Parser]) -> Callable[[object,
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise BadPlan(where, "not a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair
+        raise BadPlan(where, "not Unicode text") from error
     return value
 
 
@@ -150,7 +154,7 @@ def _list(item: _Parser) -> _Parser:
 def _texts(value: object, where: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise BadPlan(where, "not an object")
-    return {key: _text(item, f"{where}.{key}") for key, item in value.items()}
+    return {_text(key, f"{where}: {key!r}"): _text(item, f"{where}.{key}") for key, item in value.items()}
 
 
 _LINK = {
@@ -190,4 +194,5 @@ _PLAN = {
     "files": _list(_record(File, _FILE)),
     "probes": _list(_record(Probe, {"link": _text, "address": _text})),
     "cni": _record(Cni, {"file": _text, "plugins": _list(_text)}),
+    "identity": _list(_text),
 }

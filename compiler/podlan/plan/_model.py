@@ -114,7 +114,11 @@ class Cni:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a node must have. `sysctls` maps a path below /proc/sys to its value, in the order to write them."""
+    """Everything a node must have.
+
+    `sysctls` maps a path below /proc/sys to its value, in the order to write them. `identity`: the node's own
+    addresses, without prefix length: a machine whose master does not have them all is another node.
+    """
 
     node: str
     links: tuple[Link, ...] = ()
@@ -124,3 +128,4 @@ class Plan:
     files: tuple[File, ...] = ()
     probes: tuple[Probe, ...] = ()
     cni: Cni | None = None
+    identity: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podlan.rules import _addresses, _references, _versions
+from podlan.rules import _addresses, _cni, _networks, _references, _renames, _versions
 from podlan.rules._registry import Rule
 from podlan.rules._stages import stages
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from podlan.diagnostics import Explanation, Finding
     from podlan.inventory import Site
 
-RULES: tuple[Rule, ...] = (*_addresses.RULES, *_references.RULES, *_versions.RULES)
+RULES: tuple[Rule, ...] = (
+    *_addresses.RULES,
+    *_networks.RULES,
+    *_references.RULES,
+    *_renames.RULES,
+    *_versions.RULES,
+    *_cni.RULES,
+)
 
 
 def explanations() -> dict[str, Explanation]:

@@ -185,22 +185,27 @@ def outside_subnet(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findin
 
 @rule("PL209", "a pod route to the subnet itself")
 def route_to_own_subnet(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
-    """Pods get no route to their own subnet by way of the gateway.
+    """Pods get no route to their own subnet, or to a part of it, by way of the gateway.
 
-    Why: with plugins 0.7 such a route was skipped, since the connected one existed. From 1.0 on it is added before
-    the connected route, and pods send all traffic of the LAN to the gateway; a router that does not send it
-    back to the same wire loses every packet between pods and their neighbours.
+    Why: with plugins 0.7 a route to the whole subnet was skipped, since the connected one existed. From 1.0 on it is
+    added before the connected route, and pods send all traffic of the LAN to the gateway; a router that does not
+    send it back to the same wire loses every packet between pods and their neighbours. A route to a part wins over
+    the connected one with any plugins.
     Source: containernetworking/plugins, pkg/ipam/ipam_linux.go: RouteAddEcmp since 1.0.
     """
     for name, ground in grounds.items():
         for index, route in enumerate(ground.subnet.routes):
-            if route.dst != ground.subnet.cidr or route.gw is not None:
+            gateway = ground.subnet.gateway
+            if gateway is None or (route.gw or gateway) != gateway:
                 continue
+            if not ground.network.contains(Range.of_network(route.dst)):
+                continue
+            is_whole = route.dst == ground.subnet.cidr
             for node in site.nodes:
                 plugins = node.cni.plugins.version
                 carried = any(name in attachment.master.subnets for attachment in node.attachments)
-                if carried and (plugins is None or plugins.major >= 1):
-                    version = f"plugins {plugins}" if plugins else "current plugins"
+                if carried and (not is_whole or plugins is None or plugins.major >= 1):
+                    version = f"plugins {plugins}" if plugins else "current plugins" if is_whole else "any plugins"
                     yield Finding(
                         "PL209",
                         f"with {version} ({node.name}) the route to {route.dst} leads the LAN's traffic to the gateway",

@@ -55,16 +55,23 @@ _WORDS = {
 }
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*")
+_ADDRESS_START = re.compile(r"(?=.*([0-9]|:.*:))[0-9A-Fa-f:]+:")
+_GIVES_UP = "the parser gives up"
+_MERGE_MARK = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |$)", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class Document:
-    """What one file says. `data` is None when the file is empty or cannot be read; then `spot` means nothing."""
+    """What one file says. `data` is None when the file is empty or cannot be read; then `spot` means nothing.
+
+    `complete` is false where the file says more than `data` holds, because podlan could not read it.
+    """
 
     file: str
     data: Any = None
     spot: Spot = (0, 0, 1, None)
     findings: list[Finding] = field(default_factory=list)
+    complete: bool = True
 
 
 def parse(file: str, text: str) -> Document:
@@ -73,14 +80,19 @@ def parse(file: str, text: str) -> Document:
     What libyaml 0.1.7 cannot read but YAML allows (`{a: fd00::1}`) is read by the slower Python parser,
     and a note says so.
     """
+    if mark := _MERGE_MARK.search(text):
+        place = Place(file, text.count("\n", 0, mark.start()) + 1, 1, len(mark[0]))
+        message = "a merge left its marks in this file"
+        hint = "decide what of both sides is true, and remove the lines with the marks"
+        return Document(file, findings=[Finding("PL002", message, place, hint=hint)], complete=False)
     try:
-        return _Builder(file).build(_c_events(text))
-    except YAMLError:
+        return _Builder(file).build(_events(_c_events(text)))
+    except _NotYaml:
         pass
     try:
-        document = _Builder(file).build(YAML(typ="safe", pure=True).parse(text))
-    except (YAMLError, RecursionError, ValueError) as error:
-        return Document(file, findings=[_syntax_finding(file, error)])
+        document = _Builder(file).build(_events(YAML(typ="safe", pure=True).parse(text)))
+    except _NotYaml as error:
+        return Document(file, findings=[_syntax_finding(file, error.cause)], complete=False)
     place = Place(file, 1, 1)
     document.findings.append(
         Finding(
@@ -94,6 +106,22 @@ def parse(file: str, text: str) -> Document:
     return document
 
 
+class _NotYaml(Exception):
+    """A parser cannot go on, for `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _events(parser: Iterator[Any]) -> Iterator[Any]:
+    """Give a parser's events. Raises _NotYaml."""
+    try:
+        yield from parser
+    except Exception as error:  # ruamel's parsers also end in AssertionError and others, as on `%YAML 1.3`
+        raise _NotYaml(error) from error
+
+
 def _c_events(text: str) -> Iterator[Any]:
     parser = CParser(text)
     while (event := parser.get_event()) is not None:
@@ -102,14 +130,22 @@ def _c_events(text: str) -> Iterator[Any]:
 
 def _syntax_finding(file: str, error: Exception) -> Finding:
     mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-    problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
+    problem = getattr(error, "problem", None) or _unmarked(error)
     context = getattr(error, "context", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
     message = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
     return Finding("PL002", message, place, hint=_syntax_hint(problem))
 
 
+def _unmarked(error: Exception) -> str:
+    if isinstance(error, YAMLError | ValueError):
+        return "it holds a character that YAML does not allow"
+    return f"{_GIVES_UP}: {error}" if str(error) else _GIVES_UP
+
+
 def _syntax_hint(problem: str) -> str:
+    if problem.startswith(_GIVES_UP):
+        return "leave out lines that begin with %: podlan needs none"
     if "\\t" in problem or "cannot start any token" in problem:
         return "indent with spaces; a tab, '@' or '`' cannot start a value"
     if "mapping values are not allowed" in problem:
@@ -135,12 +171,14 @@ class _Builder:
                 documents += 1
                 if documents > 1:
                     self._report(event, "PL005", "a second YAML document in one file", "make it a file of its own")
+                    self.document.complete = False
                     break
             elif kind is not StreamStartEvent and kind is not DocumentEndEvent and kind is not StreamEndEvent:
                 try:
                     self.document.data, self.document.spot = self._value(event, events)
                 except _Refused:
                     self.document.data = None
+                    self.document.complete = False
                     break
         return self.document
 
@@ -204,6 +242,8 @@ class _Builder:
 
     def _key(self, frame: _Frame, event: Any, spot: Spot) -> None:  # noqa: ANN401 - a parser's event
         key = event.value
+        if key.endswith(":"):
+            key = self._colon(event, key)
         if key in frame.container:
             file = self.document.file
             line, column, length, _ = frame.spots[key]
@@ -212,9 +252,19 @@ class _Builder:
             self.document.findings.append(
                 Finding("PL003", f"the key {key} is written twice", place, hint="keep one of them", also=(first,))
             )
-        elif key.endswith(":"):
-            self._report(event, "PL013", f"YAML reads {key}: as a key with nothing behind it", f'quote it: "{key}:"')
         frame.key, frame.key_spot = key, spot
+
+    def _colon(self, event: Any, key: str) -> str:  # noqa: ANN401 - a parser's event
+        """Refuse a key that ends in a colon: an address (`- fd00::`), or a value left out in braces (`{pods:}`)."""
+        if _ADDRESS_START.fullmatch(key):
+            written = key if key.endswith("::") else f"{key}:"
+            self._report(
+                event, "PL013", f"YAML reads {written} as a key with nothing behind it", f'quote it: "{written}"'
+            )
+            return key
+        hint = "write a space and the value behind the colon, or leave the key out"
+        self._report(event, "PL013", f"a value is missing behind `{key}`", hint)
+        return key.rstrip(":")
 
 
 @dataclass(slots=True)

@@ -52,7 +52,10 @@ def line_times(file: Path) -> dict[str, int]:
 def _git(file: Path, what: str, *arguments: str) -> str:
     command = ["git", "-C", str(file.parent), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a list, no shell
+        # An old revision may hold bytes that are no text; who reads the lock then says what is wrong with it.
+        done = subprocess.run(  # noqa: S603 - a list, no shell
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except OSError as error:
         raise GitFailed(what, error.strerror or str(error)) from error
     if done.returncode:

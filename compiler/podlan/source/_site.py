@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -35,12 +36,16 @@ class CannotRead(PodlanError):
 
 @dataclass(slots=True)
 class Source:
-    """A site as it is written: merged data, the texts of its files, and the place of every key and value."""
+    """A site as it is written: merged data, the texts of its files, and the place of every key and value.
+
+    `complete` is false where something of the site could not be read: what is missing from `data` may then be there.
+    """
 
     path: Path
     data: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    complete: bool = True
     _owners: dict[KeyPath, tuple[str, Spot]] = field(default_factory=dict)
 
     @property
@@ -82,11 +87,13 @@ class Source:
     def add(self, document: Document) -> None:
         """Merge one file: sections that are mappings of names are joined, anything defined twice is a finding."""
         self.findings += document.findings
+        self.complete = self.complete and document.complete
         if document.data is None:
             return
         if not isinstance(document.data, dict):
             place = Place(document.file, document.spot[0] + 1, document.spot[1] + 1)
             self.findings.append(Finding("PL009", "a site's file holds keys and values, not this", place))
+            self.complete = False
             return
         spots = document.spot[3]
         for key, value in document.data.items():
@@ -164,9 +171,12 @@ def read_site(path: Path) -> Source:
     are wrong are findings; raises CannotRead for what the operating system refuses.
     """
     source = Source(path)
-    for file in _files(path, source.findings):
+    files = _files(path, source.findings)
+    source.complete = not source.findings
+    for file in files:
         name = str(file)
         text = _text(file, source.findings)
+        source.complete = source.complete and text is not None
         if text is not None:
             source.texts[name] = text
             source.add(parse(name, text))
@@ -184,11 +194,12 @@ def _files(path: Path, findings: list[Finding]) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise CannotRead(Path(error.filename), error.strerror or str(error)) from error
 
-    root = path.resolve()
     for directory, subdirectories, names in os.walk(path, onerror=refuse):
         subdirectories[:] = sorted(
             name for name in subdirectories if not name.startswith(".") and name != _TEMPLATE_DIRECTORY
         )
+        links = [Path(directory, name) for name in subdirectories if Path(directory, name).is_symlink()]
+        findings += [_directory_link(path, link) for link in links]
         for name in sorted(names):
             file = Path(directory, name)
             if name.startswith("."):
@@ -199,7 +210,7 @@ def _files(path: Path, findings: list[Finding]) -> list[Path]:
                     Finding("PL006", message, Place(str(file), 1, 1), hint=f"rename it to {name[:-4]}.yaml")
                 )
             elif name.endswith(".yaml"):
-                if file.is_symlink() and not file.resolve().is_relative_to(root):
+                if file.is_symlink() and _leads_out(path, file):
                     message = "a symbolic link that leads out of the site is not read"
                     findings.append(
                         Finding("PL014", message, Place(str(file), 1, 1), hint="copy the file into the site")
@@ -209,9 +220,29 @@ def _files(path: Path, findings: list[Finding]) -> list[Path]:
     return sorted(found)
 
 
+def _leads_out(site: Path, link: Path) -> bool:
+    # Path.resolve raises RuntimeError on a loop of links (until Python 3.13); realpath gives the path where it gave up.
+    return not Path(os.path.realpath(link)).is_relative_to(site.resolve())
+
+
+def _directory_link(site: Path, link: Path) -> Finding:
+    if _leads_out(site, link):
+        message, hint = "a symbolic link that leads out of the site is not read", "copy the directory into the site"
+    else:
+        message = "a symbolic link to a directory is not followed"
+        hint = "remove it: where it leads to is read already, unless its name says otherwise"
+    return Finding("PL014", message, Place(str(link), 1, 1), hint=hint)
+
+
 def _text(file: Path, findings: list[Finding]) -> str | None:
     try:
-        if file.stat().st_size > SIZE_LIMIT:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may wait for ever
+            findings.append(
+                Finding("PL015", "not a regular file", Place(str(file), 1, 1), hint="write the text into a file")
+            )
+            return None
+        if status.st_size > SIZE_LIMIT:
             raise CannotRead(file, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
         content = file.read_bytes()
     except OSError as error:

@@ -27,6 +27,20 @@ wait_for() {
 
 wait_for eth0 ip link show dev eth0
 
+# is_on ADDRESS INTERFACE...: one of them has it, with any prefix length.
+is_on() {
+    address=$1
+    shift
+    for interface in "$@"; do
+        if ip -o address show dev "$interface" 2> /dev/null | grep -qF " $address/"; then
+            return 0
+        fi
+    done
+    return 1
+}
+# A machine without the node's own addresses is another node, or not up yet.
+wait_for '172.16.129.102 of node-2' is_on 172.16.129.102 eth0
+
 # has_address ADDRESS INTERFACE [METRIC]
 has_address() { ip -o address show dev "$2" 2> /dev/null | grep -qF " $1 ${3:+metric $3 }"; }
 

@@ -33,6 +33,25 @@ wait_for() {
 {% for link in masters %}
 wait_for {{ link.name }} ip link show dev {{ link.name }}
 {% endfor %}
+{% if plan.identity %}
+
+# is_on ADDRESS INTERFACE...: one of them has it, with any prefix length.
+is_on() {
+    address=$1
+    shift
+    for interface in "$@"; do
+        if ip -o address show dev "$interface" 2> /dev/null | grep -qF " $address/"; then
+            return 0
+        fi
+    done
+    return 1
+}
+# A machine without the node's own addresses is another node, or not up yet.
+{% for address in plan.identity %}
+wait_for {{ address ~ " of " ~ plan.node }} is_on {{ address }}{% for link in masters %} {{ link.name }}{% endfor %}
+
+{% endfor %}
+{% endif %}
 {% if plan.addresses %}
 
 # has_address ADDRESS INTERFACE [METRIC]

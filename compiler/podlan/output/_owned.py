@@ -1,0 +1,88 @@
+"""What of an output is podlan's: the files that a node's manifest lists, and the marker that names the site.
+
+Everything else belongs to others, also inside a node's directory, and is neither changed nor removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podlan.output._errors import CannotWrite, LostLock, OtherSite
+from podlan.output._reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NODES = "nodes"
+MANIFEST = "manifest.json"
+MARKER = "site.json"
+_MARKER_VERSION = 1
+
+
+def marker(site: str) -> bytes:
+    """Write the file that says which site's nodes an output holds."""
+    return (json.dumps({"version": _MARKER_VERSION, "site": site}, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def refuse_other_site(out: Path, site: str) -> None:
+    """Refuse an output whose marker names another site; one without a marker becomes this site's."""
+    content = Reader(out).content(MARKER)
+    if content is None:
+        return
+    written = _json(content)
+    held = written.get("site") if isinstance(written, dict) else None
+    if not isinstance(held, str):
+        raise CannotWrite(out / MARKER, "what stands there is not podlan's; move it, or choose another directory")
+    if held != site:
+        raise OtherSite(out, MARKER, held)
+
+
+def refuse_lost_lock(lock: Path, out: Path) -> None:
+    """Refuse to deal addresses when an output shows that they were dealt before, and the lock is not there."""
+    if not lock.exists() and any(_listed_in(directory) for directory in node_directories(out)):
+        raise LostLock(lock, out)
+
+
+def node_directories(out: Path) -> Iterator[Path]:
+    """Give the directories of an output that may be nodes'."""
+    try:
+        with os.scandir(out / NODES) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise CannotWrite(out / NODES, error.strerror or str(error)) from error
+
+
+def _listed_in(directory: Path) -> list[str]:
+    try:
+        content = Reader(directory).content(MANIFEST)
+    except CannotWrite:
+        return []  # a link or a directory of that name is nothing that podlan wrote
+    return listed(directory.name, content)
+
+
+def listed(node: str, manifest: bytes | None) -> list[str]:
+    """Give the files that a node's manifest says podlan wrote, itself last; none where it is not a manifest."""
+    written = _json(manifest or b"")
+    if not isinstance(written, dict) or "podlan" not in written or written.get("node") != node:
+        return []
+    files = written.get("files")
+    if not isinstance(files, dict) or not all(map(_is_inside, files)):
+        return []
+    return [*sorted(files), MANIFEST]
+
+
+def _is_inside(name: str) -> bool:
+    """Tell whether a name leads to a file below its directory, so that no manifest can have others' removed."""
+    return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
+
+
+def _json(content: bytes) -> Any:  # noqa: ANN401 - whatever stands there
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
