@@ -55,6 +55,8 @@ class NodeValues:
 
     def answer(self, keys: tuple[str | int, ...]) -> Answer:
         """Tell what is at a path below the node, and why. Raises NoSuchPath."""
+        if keys and isinstance(keys[0], int):
+            raise NoSuchPath(f"{dotted(self.base)} has keys, no entry {keys[0]}", "")
         if keys[:1] == ("address",) and keys[1:] in ((), (0,)):
             return self._address()
         names = tuple(key for key in keys if isinstance(key, str))
