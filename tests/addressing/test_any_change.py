@@ -105,3 +105,32 @@ def test_after_a_merge_everybody_has_addresses_of_his_own(base, added, how):
     assert all(len(holders) == 1 for holders in owners(merged.lock).values())
     for key, held in ours.slices.items():
         assert merged.slices[key] == held, "who was first stays"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    st.sets(st.integers(1, 30), max_size=12),
+    st.sampled_from(["packed", "aligned"]),
+)
+def test_what_the_allocator_calls_full_is_full(sizes, reserved, policy):
+    """Beside the slices that it gave, brute force finds no room either for any node that it turned away."""
+    subnet = {
+        "cidr": "10.0.0.0/27",
+        "gateway": "10.0.0.30",
+        "reserved": [{"range": f"10.0.0.{host}", "reason": "x"} for host in sorted(reserved - {30})],
+    }
+    asked = {f"n{number}": {"pods": pods} for number, pods in enumerate(sizes)}
+    result = allocated(site(asked, {"lan": subnet}, allocate=policy, hostAccess={"via": "none"}))
+    base = 10 << 24
+    free = set(range(1, 31)) - reserved - {30}
+    for items in result.slices.values():
+        for item in items:
+            free -= set(range(item.first - base, item.last - base + 1))
+    turned_away = [name for name in asked if ("lan", name) not in result.slices]
+    assert bool(turned_away) == bool(errors(result))
+    for name in turned_away:
+        pods = asked[name]["pods"]
+        size = pods if policy == "packed" else 1 << (pods - 1).bit_length()
+        starts = range(32 - size + 1) if policy == "packed" else range(0, 32, size)
+        assert not any(set(range(start, start + size)) <= free for start in starts)

@@ -42,10 +42,20 @@ _format = click.option("--format", "form", type=click.Choice(["text", "json"]), 
 
 @click.group()
 def lab() -> None:
-    """Build the whole site in network namespaces on this machine, with the real CNI plugins."""
+    """Build the whole site in network namespaces on this machine, with the real CNI plugins. Needs root.
+
+    \b
+    Examples:
+      podlan lab demo site      all of it, and everything removed again
+      podlan lab up site        the same in steps: build,
+      podlan lab verify site    show who reaches whom (exit 1 if not as planned),
+      podlan lab down site      remove
+
+    The machine's own network and files are left alone; the site's lock is not written.
+    """
 
 
-@lab.command()
+@lab.command(short_help="Compile SITE, build it here, reconcile, attach pods.")
 @_site
 @_name
 @_pods
@@ -56,7 +66,7 @@ def up(source: Path, name: str | None, pods: int, plugins: Path | None) -> None:
         _build(here, compiled(source, here.home.output), life.Options(pods, plugins))
 
 
-@lab.command()
+@lab.command(short_help="Show who reaches whom; exit 1 if not as planned.")
 @_site
 @_name
 @_format
@@ -68,7 +78,7 @@ def verify(source: Path, name: str | None, form: str) -> None:
         raise SystemExit(1)
 
 
-@lab.command()
+@lab.command(short_help="Remove the lab of SITE.")
 @_site
 @_name
 def down(source: Path, name: str | None) -> None:
@@ -77,7 +87,7 @@ def down(source: Path, name: str | None) -> None:
         _remove(here)
 
 
-@lab.command()
+@lab.command(short_help="All of it at once, and everything removed again.")
 @_site
 @_pods
 @_plugins

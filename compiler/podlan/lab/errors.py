@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def _down(name: str) -> str:
+    return f"podlan lab down SITE --name {name}"
+
+
 class NeedsRoot(PodlanError):
     """Namespaces of this kind are root's."""
 
@@ -66,7 +70,7 @@ class LabExists(PodlanError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"lab {self.name} is up already; take it down with 'podlan lab down', or choose another --name"
+        return f"lab {self.name} is up already; choose another --name, or take it down: {_down(self.name)}"
 
 
 class NoLab(PodlanError):
@@ -77,7 +81,7 @@ class NoLab(PodlanError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"no lab {self.name} is up here; build it with 'podlan lab up'"
+        return f"no lab {self.name} is up here; build it with 'podlan lab up SITE'"
 
 
 class ForeignLab(PodlanError):
@@ -89,7 +93,7 @@ class ForeignLab(PodlanError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"cannot read the state of lab {self.name} ({self.problem}); take it down with 'podlan lab down'"
+        return f"cannot read the state of lab {self.name} ({self.problem}); take it down: {_down(self.name)}"
 
 
 class LabBusy(PodlanError):
@@ -208,7 +212,7 @@ class Remains(PodlanError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"lab {self.name} is not wholly gone: {self.what}; end what uses it and run 'podlan lab down' again"
+        return f"lab {self.name} is not wholly gone: {self.what}; end what uses it, then again: {_down(self.name)}"
 
 
 def _last_words(output: str) -> str:
