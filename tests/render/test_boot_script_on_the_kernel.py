@@ -53,9 +53,9 @@ def compiled(via: str, tmp_path: Path) -> Path:
 
 
 def state(net: Net) -> list[str]:
-    """Everything that podlan sets, and nothing that differs by chance between two namespaces."""
+    """Everything that podlan sets, and nothing that differs by chance: a foreign child has a random MAC."""
     links = net.ip("-d", "-o", "link", "show", "type", "macvlan") + net.ip("-o", "link", "show", "eth0")
-    words = r"(macvlan0|macvlan mode \w+|link/ether 02:[0-9a-f:]+|PROMISC|[,<]UP|alias .*)"
+    words = r"(macvlan0|macvlan mode \w+|link/ether 02:(?:70|6d):ac:10:81:[0-9a-f:]+|PROMISC|[,<]UP|alias .*)"
     addresses = [line.split(" ", 1)[1] for line in net.ip("-4", "-o", "address").splitlines()]
     sysctls = net.run(
         "node", "sysctl", "-a", "-r", r"net\.ipv4\.(ip_forward|conf\.(all|eth0|macvlan0)\.(arp_|rp_|send_)).*"
