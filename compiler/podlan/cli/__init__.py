@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
+    "init": ("podlan.cli._init:init", "Write a commented site to start from."),
     "check": ("podlan.cli._compile:check", "Validate a site; writes nothing."),
     "compile": ("podlan.cli._compile:compile_", "Validate, allocate, lock and render a site."),
     "release": ("podlan.cli._compile:release", "End the quarantine of addresses that nodes gave up."),
