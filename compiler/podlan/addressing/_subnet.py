@@ -142,7 +142,7 @@ class Allotment:
 
     def _grant(self, node: str, kind: Literal["slice", "shim"], ranges: Ranges) -> None:
         for item in ranges:
-            assert not any(self.granted.within(item)), f"{item} is granted to {node} and to another"  # noqa: S101 - ours
+            assert not any(self.granted.within(item)), f"{item} is granted to {node} and to another"  # noqa: S101 - only a mistake of the steps above can break it
             self.granted.add(item)
             if kind == "slice":
                 self.room.own(item)
