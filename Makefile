@@ -4,10 +4,12 @@
 # The Python to make .venv with: the first of python3, python3.14 ... python3.11 that is 3.11 or newer, unless named here.
 PYTHON ?=
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 300
 
 # Debian packages. The plugins are what the lab puts pods on the network with; the tests watch podlan with the rest.
 LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-linux
-TEST_PACKAGES := $(LAB_PACKAGES) git iputils-arping procps shellcheck strace systemd
+TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssl procps runc shellcheck \
+    strace systemd systemd-container
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
@@ -31,6 +33,12 @@ test: root test-packages venv lint-shell check ## every check and every test (ro
 	$(BIN)/python -m pytest -n auto --maxprocesses=8 --basetemp="$$tmp/pytest" $(PYTEST_ARGS) && \
 	rm -rf --one-file-system "$$tmp"  # what failed tests wrote stays, for a look
 
+.PHONY: test-newer-plugins
+test-newer-plugins: root test-packages venv ## what a newer release of the CNI plugins does, from Debian unstable (root)
+	@.ci/plugins .venv/cni-plugins
+	@PODLAN_CNI_RELEASE=1.9.1 PODLAN_CNI_PLUGINS="$$PWD/.venv/cni-plugins/usr/lib/cni" \
+		$(BIN)/python -m pytest tests/oracle/test_networks.py tests/oracle/test_newer_plugins.py
+
 .PHONY: setup
 setup: test-packages venv ## what the other tasks need: Debian packages and .venv (root, if packages are missing)
 
@@ -50,6 +58,10 @@ format: venv ## write the code as ruff wants it
 schemas: venv ## write schemas/*.json from the models
 	@$(BIN)/python -m podlan.cli.schemas schemas
 
+.PHONY: docs
+docs: venv ## write docs/findings.md, what every code means, from the rules
+	@$(BIN)/python -m podlan.cli.findings docs/findings.md
+
 .PHONY: site
 site: venv ## compile the example site into output/
 	@$(BIN)/podlan compile site -o output
@@ -61,6 +73,16 @@ node: venv ## build dist/podlan-node.pyz, the node's side in one file
 .PHONY: bench-alloc
 bench-alloc: venv ## how long allocation takes for 1,000 to 100,000 nodes, and how it grows
 	@$(BIN)/python tests/bench/alloc.py $(BENCH_ARGS)
+
+.PHONY: bench-check
+bench-check: venv ## what findings cost: check of 10,000 nodes, with and without errors, beside a cold compile
+	@$(BIN)/python tests/bench/check.py $(BENCH_ARGS)
+
+.PHONY: fuzz
+fuzz: venv ## feed the loader broken sites, others in every run, for FUZZ_SECONDS (300)
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); while [ "$$(date +%s)" -lt "$$end" ]; do \
+	    env -u CI FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/fuzz/test_loader.py $(PYTEST_ARGS) || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## remove what the other tasks made, .venv included
@@ -83,7 +105,7 @@ test-packages:
 
 .PHONY: lint-shell
 lint-shell:
-	@shellcheck .ci/run .ci/packages .ci/venv
+	@shellcheck .ci/run .ci/packages .ci/plugins .ci/venv
 
 .PHONY: root
 root:

@@ -25,6 +25,7 @@ subnets:
     cidr: 10.0.0.0/24
     gateway: 10.0.0.254
     pool: [10.0.0.16-199]
+    routes: []
 masters:
   uplink: {interface: eth0, subnets: [lan], podsPerNode: 10}
 nodes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import stat
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from podlan import rules
-from podlan.addressing import Allocation, Decisions, Lock, allocate, read_lock, survey
+from podlan.addressing import Allocation, Decisions, Lock, allocate, network_names, read_lock, survey
 from podlan.diagnostics import Exit, Finding, PodlanError, has_errors, has_warnings
 from podlan.inventory import Site, load
 from podlan.output import (
@@ -25,13 +26,14 @@ from podlan.output import (
     write_durably,
 )
 from podlan.planning import blueprint
-from podlan.render import render
+from podlan.render import OwnFiles, artifacts, render, render_cluster
 from podlan.source import CannotRead, Source, line_times, read_site, text_at
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from podlan.render import Artifact
     from podlan.source import KeyPath
 
 
@@ -77,6 +79,8 @@ class Checked:
     site: Site | None = None
     lock: Lock = field(default_factory=Lock)
     allocation: Allocation | None = None
+    own: dict[str, list[Artifact]] = field(default_factory=dict)
+    """The site's own files, by node: rendered before anything is written, since a template may be broken."""
 
     @property
     def failed(self) -> bool:
@@ -92,12 +96,18 @@ class Checked:
 
 @dataclass(slots=True)
 class Compiled:
-    """What compiling gave: the judged site, the content of every node's directory, and what differed on disk."""
+    """What compiling gave: the judged site, every node's files, the cluster's, and what differed on disk."""
 
     checked: Checked
     failed: bool = False
     nodes: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    cluster: dict[str, bytes] = field(default_factory=dict)
     difference: Difference = field(default_factory=Difference)
+
+    @property
+    def trees(self) -> dict[str, dict[str, bytes]]:
+        """The files of every directory of the output, by its name there."""
+        return {"cluster": self.cluster} | {f"nodes/{node}": files for node, files in self.nodes.items()}
 
 
 def check(path: Path, decisions: Decisions = NOTHING_DECIDED) -> Checked:
@@ -105,6 +115,12 @@ def check(path: Path, decisions: Decisions = NOTHING_DECIDED) -> Checked:
 
     Raises CannotRead for what the operating system refuses.
     """
+    checked = _judged(path, decisions)
+    checked.findings = rules.silenced(checked.source, checked.findings, rules.explanations())
+    return checked
+
+
+def _judged(path: Path, decisions: Decisions) -> Checked:
     source = read_site(path)
     checked = Checked(source, list(source.findings))
     site, shape = load(source)
@@ -115,6 +131,8 @@ def check(path: Path, decisions: Decisions = NOTHING_DECIDED) -> Checked:
         return checked
     grounds = survey(site)
     checked.findings += rules.run(site, grounds)
+    if any(node.files for node in site.nodes):
+        checked.findings += _templates(site, source)
     checked.findings += _unknown_nodes(site, decisions)
     checked.findings += _emptied(site, checked.lock)
     if checked.failed:
@@ -123,12 +141,34 @@ def check(path: Path, decisions: Decisions = NOTHING_DECIDED) -> Checked:
     checked.findings += _meta(site, checked.lock, source)
     checked.allocation = allocate(site, grounds, checked.lock, decisions)
     checked.findings += checked.allocation.findings
+    if not checked.failed:
+        checked.findings += rules.judge(site, checked.allocation)
+    if not checked.failed and any(node.files for node in site.nodes):
+        checked.findings += _render_own(checked, site, checked.allocation)
     return checked
+
+
+def _templates(site: Site, source: Source) -> list[Finding]:
+    """Keep the templates' texts among those of the site's files, and give what is wrong with reading them."""
+    templates = site.templates
+    source.texts.update((templates.files[name], text) for name, text in templates.texts.items())
+    return templates.findings
+
+
+def _render_own(checked: Checked, site: Site, allocation: Allocation) -> list[Finding]:
+    own = OwnFiles(site)
+    for node in site.nodes:
+        if node.files:
+            plan = blueprint(site, node, allocation)
+            checked.own[node.name] = list(own.render(plan, [one.file.path for one in artifacts(plan)]))
+    return own.findings
 
 
 def _read_lock(path: Path, texts: dict[str, str]) -> tuple[Lock, list[Finding]]:
     """Read the lock, and keep its text among those of the site's files."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe may wait for ever
+            return Lock(), [Finding("PL501", f"{path} is not a regular file", hint="restore it from version control")]
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Lock(), []
@@ -182,7 +222,24 @@ def _meta(site: Site, lock: Lock, source: Source) -> list[Finding]:
             also = lock.places.get(("meta", key))
             shown = (also.labelled("locked here"),) if also else ()
             findings.append(Finding("PL506", f"{message.format(value, locked)}: {why}", place, hint=hint, also=shown))
-    return findings
+    return [*findings, *_networks(site, lock)]
+
+
+def _networks(site: Site, lock: Lock) -> Iterator[Finding]:
+    """Refuse another name for the network by which a secondary master gives a subnet's addresses."""
+    for key, names in network_names(site).items():
+        locked = set(lock.meta.get(key, "").split(",")) - {""}
+        gone, come = sorted(locked - set(names.split(","))), sorted(set(names.split(",")) - locked)
+        if gone and come:
+            subnet, at = key.partition(".")[2], lock.places.get(("meta", key))
+            message = f"the network of {subnet} is {', '.join(come)}, but the lock says {', '.join(gone)}"
+            yield Finding(
+                "PL506",
+                f"{message}: host-local would give living addresses again",
+                site.place(("masters", come[0]), key=True),
+                hint="keep the master's name; or, when no pod is on that network, delete the line from podlan.lock",
+                also=(at.labelled("locked here"),) if at else (),
+            )
 
 
 def compile_site(
@@ -218,13 +275,13 @@ def compile_site(
             return compiled
         mark = marker(name)
         if not write or (locked and checked.lock_changes):
-            compiled.difference = compare(out, compiled.nodes, mark)
+            compiled.difference = compare(out, compiled.trees, mark)
             return compiled
         if not is_there:
             _make_directory(out)
             stack.enter_context(turn(out))
-        compiled.difference = compare(out, compiled.nodes, mark)
-        with Staged(out, compiled.nodes, compiled.difference, mark) as staged:
+        compiled.difference = compare(out, compiled.trees, mark)
+        with Staged(out, compiled.trees, compiled.difference, mark) as staged:
             _write_lock(checked)
             staged.commit()
     return compiled
@@ -235,8 +292,8 @@ def compile_apart(path: Path, out: Path) -> Compiled:
     compiled = _rendered(check(path))
     if not compiled.failed:
         _make_directory(out)
-        compiled.difference = compare(out, compiled.nodes)
-        with Staged(out, compiled.nodes, compiled.difference) as staged:
+        compiled.difference = compare(out, compiled.trees)
+        with Staged(out, compiled.trees, compiled.difference) as staged:
             staged.commit()
     return compiled
 
@@ -245,7 +302,9 @@ def _rendered(checked: Checked, *, strict: bool = False) -> Compiled:
     compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
     if not compiled.failed and checked.site is not None and checked.allocation is not None:
         for node in checked.site.nodes:
-            compiled.nodes[node.name] = render(blueprint(checked.site, node, checked.allocation))
+            own = checked.own.get(node.name, ())
+            compiled.nodes[node.name] = render(blueprint(checked.site, node, checked.allocation), own)
+        compiled.cluster = render_cluster(checked.site)
     return compiled
 
 

@@ -9,11 +9,10 @@ no moment is without a route; rp_filter is loosened first, since both interfaces
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING
 
-from podlan.addressing import Allocation, Range, subnets_of, to_text
+from podlan.addressing import Allocation, Range, child_mac, subnets_of, to_text
 from podlan.plan import Address, Link, Plan, Probe, Route
 
 if TYPE_CHECKING:
@@ -52,62 +51,123 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
-    """Everything that a node's files are rendered from."""
+class Strand:
+    """One network of a node's pods: a master on the node, and the subnets that it carries."""
 
-    node: ResolvedNode
     attachment: Attachment
     wires: tuple[Wire, ...]
-    network: Plan
 
     @property
     def pods(self) -> int:
-        """How many pods can have an address at once: the smallest of the node's slices."""
+        """How many pods can have an address at once: the smallest of the slices; 0 where there is none."""
         return min((sum(item.size for item in wire.slice) for wire in self.wires), default=0)
+
+    @property
+    def cni_master(self) -> str:
+        """By which name the CNI file knows the interface: one that is the same on every node, where there is one."""
+        return self.attachment.master.altname or self.attachment.interface
+
+    @property
+    def is_on_host(self) -> bool:
+        """Tell whether the interface is the host's: with linkInContainer it is looked for in the pod."""
+        return not self.attachment.master.link_in_container
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """Everything that a node's files are rendered from.
+
+    `strands`: the primary first, which gives every pod its first interface, then the secondary ones by name.
+    """
+
+    node: ResolvedNode
+    strands: tuple[Strand, ...]
+    network: Plan
+
+    @property
+    def primary(self) -> Strand:
+        """The strand that every pod is on."""
+        return self.strands[0]
+
+    @property
+    def attachment(self) -> Attachment:
+        """The primary master on this node."""
+        return self.primary.attachment
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """The primary master's subnets."""
+        return self.primary.wires
+
+    @property
+    def pods(self) -> int:
+        """How many pods can have a first address at once; 0 where no slice limits them."""
+        return self.primary.pods
 
 
 def blueprint(site: Site, node: ResolvedNode, allocation: Allocation) -> Blueprint:
-    """Bring together what one node must have; a node has exactly one master here (rule PL304)."""
-    (attachment,) = node.attachments
-    wires = tuple(
-        Wire(
-            name,
-            site.subnets[name],
-            allocation.slices[(name, node.name)],
-            allocation.shims.get((name, node.name)),
+    """Bring together what one node must have; exactly one of its masters is not secondary (rule PL304)."""
+    strands = tuple(
+        Strand(
+            attachment,
+            tuple(
+                Wire(
+                    name,
+                    site.subnets[name],
+                    allocation.slices.get((name, node.name), ()) if attachment.has_slices else (),
+                    allocation.shims.get((name, node.name)) if attachment.has_slices else None,
+                )
+                for name in subnets_of(site, attachment)
+            ),
         )
-        for name in subnets_of(site, attachment)
+        for attachment in node.attachments
     )
-    return Blueprint(node, attachment, wires, _network(node, attachment, wires))
+    return Blueprint(node, strands, _network(node, strands))
 
 
-def _network(node: ResolvedNode, attachment: Attachment, wires: tuple[Wire, ...]) -> Plan:
-    # Not asked for means left alone: somebody else may want the flag.
-    master = Link(attachment.interface, "master", promisc=attachment.master.promisc or None)
-    probes = tuple(
-        Probe(attachment.interface, str(wire.subnet.gateway)) for wire in wires if wire.subnet.gateway is not None
-    )
-    identity = tuple(str(address) for address in attachment.addresses)
-    via = attachment.access.via
-    if via == "none":
-        return Plan(node.name, links=(master,), probes=probes, identity=identity)
-    child = Link(
-        attachment.access.interface,
-        "macvlan",
-        master=attachment.interface,
-        mode=attachment.master.mode,
-        mac=_mac(via, attachment, wires),
-        alias=f"podlan: {via} of {attachment.name}",
-    )
-    addresses, routes = _shim(child.name, wires) if via == "shim" else _move(child.name, attachment, wires)
+def _network(node: ResolvedNode, strands: tuple[Strand, ...]) -> Plan:
+    links: list[Link] = []
+    addresses: list[Address] = []
+    routes: list[Route] = []
+    sysctls: dict[str, str] = {}
+    hosted = [strand for strand in strands if strand.is_on_host]
+    for strand in hosted:
+        attachment, wires = strand.attachment, strand.wires
+        via, altname = attachment.access.via, attachment.master.altname
+        # Not asked for means left alone: somebody else may want the flag.
+        promisc = attachment.master.promisc or None
+        links.append(Link(attachment.interface, "master", promisc=promisc, altnames=(altname,) if altname else ()))
+        if via == "none":
+            continue
+        links.append(
+            Link(
+                attachment.child,
+                "macvlan",
+                master=attachment.interface,
+                mode=attachment.master.mode,
+                mac=child_mac(attachment, [wire.shim for wire in wires if wire.shim is not None]),
+                alias=f"podlan: {via} of {attachment.name}",
+            )
+        )
+        build = _shim(attachment.child, wires) if via == "shim" else _move(attachment.child, attachment, wires)
+        addresses += build[0]
+        routes += build[1]
+        services = bool(node.cluster.service_cidr) and strand is strands[0]
+        forwards = services or any(item.type == "portmap" for item in attachment.master.chain)
+        sysctls |= _sysctls(via, attachment.interface, attachment.child, forwards=forwards)
     return Plan(
         node.name,
-        links=(master, child),
+        links=tuple(links),
         addresses=tuple(addresses),
         routes=tuple(routes),
-        sysctls=dict(_sysctls(via, node, attachment.interface, child.name)),
-        probes=probes,
-        identity=identity,
+        sysctls=sysctls,
+        probes=tuple(
+            Probe(strand.attachment.interface, str(wire.subnet.gateway))
+            for strand in hosted
+            for wire in strand.wires
+            if wire.subnet.gateway is not None
+        ),
+        identity=tuple(str(address) for strand in hosted for address in strand.attachment.addresses),
     )
 
 
@@ -137,56 +197,49 @@ def _move(child: str, attachment: Attachment, wires: tuple[Wire, ...]) -> tuple[
     return addresses, routes
 
 
-def _mac(via: str, attachment: Attachment, wires: tuple[Wire, ...]) -> str:
-    """Derive the child's MAC from the address it carries, which is unique on the wire.
-
-    02 marks a locally administered unicast address (IEEE 802 8.4); an explicit MAC is also left alone by udev's
-    MACAddressPolicy, which on cloned machines gives every node the same one. An IPv6 address is hashed: its last
-    four bytes are the same at the same place of every subnet.
-    """
-    if via == "shim":
-        carried = next(wire.shim for wire in wires if wire.shim is not None)
-        if carried.family == _IPV4:
-            kind, tail = 0x70, carried.first.to_bytes(4, "big")
-        else:
-            kind, tail = 0x76, sha256(carried.first.to_bytes(16, "big")).digest()[:4]
-    else:
-        kind = 0x6D
-        tail = next(address for address in attachment.addresses if address.version == _IPV4).packed
-    return ":".join(f"{byte:02x}" for byte in (0x02, kind, *tail))
-
-
-def _sysctls(via: str, node: ResolvedNode, master: str, child: str) -> Iterator[tuple[str, str]]:
+def _sysctls(via: str, master: str, child: str, *, forwards: bool) -> dict[str, str]:
+    settings: dict[str, str] = {}
     if via == "move":
-        for name in (master, child):
-            yield f"net/ipv4/conf/{name}/rp_filter", "2"
-    yield f"net/ipv4/conf/{master}/arp_filter", "1"
-    yield f"net/ipv4/conf/{child}/arp_filter", "1"
+        settings |= {f"net/ipv4/conf/{name}/rp_filter": "2" for name in (master, child)}
+    settings[f"net/ipv4/conf/{master}/arp_filter"] = "1"
+    settings[f"net/ipv4/conf/{child}/arp_filter"] = "1"
     if via == "shim":
-        yield f"net/ipv4/conf/{child}/arp_announce", "2"
+        settings[f"net/ipv4/conf/{child}/arp_announce"] = "2"
     # A router's advertisement must not put an address or a default route on the child.
-    yield f"net/ipv6/conf/{child}/accept_ra", "0"
-    yield f"net/ipv6/conf/{child}/autoconf", "0"
-    if via == "shim" and node.cluster.service_cidr:
-        yield "net/ipv4/ip_forward", "1"
+    settings[f"net/ipv6/conf/{child}/accept_ra"] = "0"
+    settings[f"net/ipv6/conf/{child}/autoconf"] = "0"
+    if forwards:
+        settings["net/ipv4/ip_forward"] = "1"
         # The kernel sends redirects where `all` or the interface allows it (ip-sysctl, send_redirects).
-        yield "net/ipv4/conf/all/send_redirects", "0"
-        yield f"net/ipv4/conf/{child}/send_redirects", "0"
+        settings["net/ipv4/conf/all/send_redirects"] = "0"
+        settings[f"net/ipv4/conf/{child}/send_redirects"] = "0"
+    return settings
 
 
-def pod_routes(plan: Blueprint, wire: Wire) -> Iterator[dict[str, str]]:
+def pod_routes(plan: Blueprint, strand: Strand, wire: Wire) -> Iterator[dict[str, str]]:
     """Give the routes that pods get on one subnet, as CNI writes them: {"dst", "gw"}.
 
-    Beside the inventory's own these are, with a shim, the Services' networks through the own host, and the
-    node's own addresses, which a pod cannot reach directly: the master does not talk to its children.
+    Beside the inventory's own these are, on the primary, the Services' networks through the own host, which answers
+    on its macvlan child, and with a shim the node's own addresses there: the master does not talk to its children.
     """
     for route in wire.subnet.routes:
-        yield {"dst": str(route.dst)} | ({"gw": str(route.gw)} if route.gw is not None else {})
-    if wire.shim is None:
+        # CHECK finds a route without `gw` where it is the default or the connected one; elsewhere it wants the hop.
+        is_found = not route.dst.prefixlen or route.dst == wire.subnet.cidr
+        hop = route.gw or (None if is_found else wire.subnet.gateway)
+        yield {"dst": str(route.dst)} | ({"gw": str(hop)} if hop is not None else {})
+    host = wire.shim_text or next((address.address.partition("/")[0] for address in _moved(plan, strand, wire)), "")
+    if not host:
         return
-    for network in plan.node.cluster.service_cidr:
+    for network in plan.node.cluster.service_cidr if strand is plan.primary else ():
         if network.version == wire.family:
-            yield {"dst": str(network), "gw": wire.shim_text}
-    for address in plan.attachment.addresses:
-        if address.version == wire.family:
-            yield {"dst": str(ip_network(address)), "gw": wire.shim_text}
+            yield {"dst": str(network), "gw": host}
+    for own in strand.attachment.addresses if wire.shim else ():
+        if own.version == wire.family:
+            yield {"dst": str(ip_network(own)), "gw": host}
+
+
+def _moved(plan: Blueprint, strand: Strand, wire: Wire) -> Iterator[Address]:
+    """Give the node's own addresses that its macvlan child carries on a subnet."""
+    for address in plan.network.addresses:
+        if address.link == strand.attachment.child and ip_interface(address.address).ip in wire.subnet.cidr:
+            yield address

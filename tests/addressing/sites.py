@@ -14,8 +14,9 @@ from podlan.source._document import parse
 
 
 def site(nodes: dict[str, Any], subnets: dict[str, Any] | None = None, **master: Any) -> Site:
-    """Make a site of one master; JSON is YAML too."""
+    """Make a site of one master, whose subnets say their routes; JSON is YAML too."""
     subnets = subnets or {"lan": {"cidr": "10.0.0.0/24", "gateway": "10.0.0.254"}}
+    subnets = {name: {"routes": []} | subnet for name, subnet in subnets.items()}
     data = {
         "version": 1,
         "site": "test",

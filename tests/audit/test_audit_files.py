@@ -254,4 +254,4 @@ def test_no_text_breaks_the_audit(text, content):
 
 def test_every_code_has_a_reason_of_one_line():
     assert list(CODES) == sorted(CODES)
-    assert all(why and "\n" not in why and len(why) < 120 for _, why in CODES.values())
+    assert all(row.why and "\n" not in row.why and len(row.why) < 120 for row in CODES.values())

@@ -16,9 +16,9 @@ from outputs import had
 
 
 def test_a_second_compile_changes_nothing_and_says_so(project):
-    assert "19 written" in project.compile().stdout
+    assert "36 written" in project.compile().stdout
     before = project.tree()
-    assert "0 written, 0 removed, 19 unchanged" in project.compile().stdout
+    assert "0 written, 0 removed, 36 unchanged" in project.compile().stdout
     assert project.tree() == before
 
 
@@ -27,7 +27,7 @@ def test_check_names_what_is_stale_missing_and_orphaned_and_the_command_that_men
     project.compile("--check")
     (project.out / "nodes/node-1/boot.sh").write_text("changed", encoding="utf-8")
     (project.out / "nodes/node-2/plan.json").unlink()
-    had(project, "node-3", "rootfs/extra")
+    had(project, "nodes/node-3", "rootfs/extra")
     before = project.tree()
     said = project.compile("--check", code=3)
     assert said.stdout.splitlines() == [
@@ -65,7 +65,7 @@ def test_a_node_that_is_gone_leaves_the_output_and_its_slice_is_quarantined_unti
     project.compile()
     project.change("  node-2: {address: 10.0.0.2}\n", "")
     said = project.compile()
-    assert "6 removed" in said.stdout
+    assert "11 removed" in said.stdout
     assert not (project.out / "nodes/node-2").exists()
     assert "quarantine lan node-2 10.0.0.32-10.0.0.47" in project.lock.read_text(encoding="utf-8")
     assert "released 10.0.0.32-47 of lan, once node-2's" in project.run("release", "site", "node-2").stdout
@@ -203,18 +203,25 @@ def test_findings_come_as_json_for_programs(project):
     said = json.loads(project.run("check", "site", "--format", "json", code=1).stdout)
     (finding,) = said["findings"]
     assert finding["code"] == "PL204"
-    assert finding["place"] == {"file": "site/site.yaml", "line": 14, "column": 21, "length": 8, "label": ""}
-    assert finding["also"][0]["line"] == 13
+    assert finding["place"] == {
+        "file": "site/site.yaml",
+        "line": 15,
+        "column": 21,
+        "length": 8,
+        "label": "",
+        "path": ["nodes", "node-2", "address"],
+    }
+    assert finding["also"][0]["line"] == 14
 
 
 def test_findings_are_text_with_the_line_and_a_caret_and_no_colour_in_a_pipe(project):
     project.change("10.0.0.2}", "10.0.0.1}")
     assert project.run("check", "site", code=1).stdout.splitlines() == [
-        "site/site.yaml:14:21: error[PL204]: node-2 has the address 10.0.0.1 of node-1",
-        "    14 |   node-2: {address: 10.0.0.1}",
+        "site/site.yaml:15:21: error[PL204]: node-2 has the address 10.0.0.1 of node-1",
+        "    15 |   node-2: {address: 10.0.0.1}",
         "       |                     ^^^^^^^^",
-        "  site/site.yaml:13:21: node-1 has it here",
-        "    13 |   node-1: {address: 10.0.0.1}",
+        "  site/site.yaml:14:21: node-1 has it here",
+        "    14 |   node-1: {address: 10.0.0.1}",
         "       |                     ^^^^^^^^",
         "  hint: give one of them another address",
         "1 error",

@@ -30,6 +30,7 @@ findings = st.lists(
         st.sampled_from(list(Severity)),
         st.text(max_size=20),
         st.lists(places, max_size=2).map(tuple),
+        st.just("") | st.text(max_size=20),
     ),
     max_size=4,
 )
@@ -50,14 +51,16 @@ def test_sarif_fits_the_schema_of_sarif(found):
 def test_junit_is_xml_with_a_failure_for_every_error(found):
     suite = ET.fromstring(PRINTERS["junit"](found, SETTING)).find("testsuite")  # noqa: S314 - our own output
     errors = sum(finding.severity is Severity.ERROR for finding in found)
+    silenced = sum(bool(finding.silenced) for finding in found)
+    assert int(suite.get("skipped")) == silenced
     assert int(suite.get("failures")) == errors == len(suite.findall("testcase/failure"))
     assert int(suite.get("tests")) == max(1, len(found)) == len(suite.findall("testcase"))
 
 
 @given(findings)
-def test_github_gets_one_line_a_finding_whatever_is_in_it(found):
+def test_github_gets_one_line_a_finding_that_is_not_silenced_whatever_is_in_it(found):
     lines = PRINTERS["github"](found, SETTING).split("\n")[:-1]
-    assert len(lines) == len(found)
+    assert len(lines) == sum(not finding.silenced for finding in found)
     for line in lines:
         assert line.startswith(("::error ", "::warning ", "::notice "))
         properties, _, _ = line.partition(" ")[2].partition("::")
@@ -68,18 +71,24 @@ def test_github_gets_one_line_a_finding_whatever_is_in_it(found):
 def test_text_and_json_say_every_finding(found):
     assert len(json.loads(PRINTERS["json"](found, SETTING))["findings"]) == len(found)
     text = PRINTERS["text"](found, SETTING)
-    assert sum(text.count(f"{severity.value}[PL") for severity in Severity) >= len(found)
+    told = sum(not finding.silenced for finding in found)
+    assert sum(text.count(f"{severity.value}[PL") for severity in Severity) >= told
+    assert told == len(found) or f"{len(found) - told} silenced" in text
 
 
 def test_a_finding_in_each_format(project):
     project.change("10.0.0.2}", "10.0.0.1}")
     said = project.run("check", "site", "--format", "github", code=1).stdout
     assert said == (
-        "::error title=PL204,file=site/site.yaml,line=14,col=21,endColumn=29::node-2 has the address 10.0.0.1 of node-1"
-        "%0Asite/site.yaml:13:21: node-1 has it here%0Ahint: give one of them another address\n"
+        "::error title=PL204,file=site/site.yaml,line=15,col=21,endColumn=29::node-2 has the address 10.0.0.1 of node-1"
+        "%0Asite/site.yaml:14:21: node-1 has it here%0Ahint: give one of them another address\n"
     )
     log = json.loads(project.run("check", "site", "--format", "sarif", code=1).stdout)
-    assert log["runs"][0]["tool"]["driver"]["rules"][0]["shortDescription"]["text"] == "duplicate node address"
+    described = log["runs"][0]["tool"]["driver"]["rules"][0]
+    assert described["shortDescription"]["text"] == "duplicate node address"
+    assert described["fullDescription"]["text"] == "Every address belongs to one node."
+    assert "\nExample:\n    nodes:\n      node-1: {address: 10.0.0.1}\n" in described["help"]["text"]
+    assert "**Example:**\n\n```yaml\nnodes:\n  node-1: {address: 10.0.0.1}\n" in described["help"]["markdown"]
     assert '<failure type="PL204"' in project.run("compile", "site", "-o", "output", "--format", "junit", code=1).stdout
 
 
@@ -95,9 +104,34 @@ def test_rule_explains_codes_of_every_command(project, code):
     assert project.run("rule", code).stdout.startswith(code.upper())
 
 
-def test_rule_lists_all_codes_of_all_commands(project):
-    listed = project.run("rule").stdout.splitlines()
+def test_rule_lists_all_codes_of_all_commands_by_group(project):
+    said = project.run("rule").stdout
+    listed = [line.split()[0] for line in said.splitlines() if line.startswith("  PL")]
     assert listed == sorted(listed)
     assert len(listed) > 80
-    assert "there is no code PL2O3" in project.run("rule", "PL2O3", code=1).stderr
-    assert json.loads(project.run("rule", "PL203", "--format", "json").stdout)[0]["code"] == "PL203"
+    assert said.startswith("Reading the files\n  PL001  no site\n")
+    assert "\n\nThe audit\n  PL701  " in said
+
+
+def test_rule_names_the_nearest_code(project):
+    assert project.run("rule", "PL2O3", code=1).stderr == "error: there is no code PL2O3; did you mean PL203?\n"
+    assert project.run("rule", "zzz", code=1).stderr == "error: there is no code zzz; `podlan rule` lists all\n"
+
+
+def test_rule_gives_the_parts_as_values(project):
+    (one,) = json.loads(project.run("rule", "PL202", "--format", "json").stdout)
+    assert list(one) == ["code", "title", "what", "why", "source", "example", "instead", "do"]
+    assert one["what"] == "Two pinned ranges share no address."
+    assert one["example"] == "nodes:\n  node-1: {ranges: [10.0.0.16-31]}\n  node-2: {ranges: [10.0.0.24-39]}"
+    assert one["do"] == ""
+    assert len(json.loads(project.run("rule", "--format", "json").stdout)) > 80
+
+
+def test_rule_sets_the_example_apart_from_the_text(project):
+    said = project.run("rule", "PL505").stdout
+    assert said.startswith(
+        "PL505: a slice that cannot grow in place\n\nA slice grows only into free neighbours.\n\nWhy: "
+    )
+    assert "\n\nExample:\n    nodes:\n      node-1: {pods: 16}\n      node-2: {pods: 8}\n\n    podlan.lock 1\n" in said
+    assert said.endswith("\n\nInstead:\n    $ podlan compile site -o output --move node-1\n")
+    assert max(map(len, said.splitlines())) <= 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -30,7 +31,7 @@ def refused(project, *words, code=4):
     assert everything(project.path) == before
 
 
-@pytest.mark.parametrize("name", ["nodes/node-4", "nodes/node-1/rootfs/etc", "nodes", ".podlan-stage"])
+@pytest.mark.parametrize("name", ["nodes/node-4", "nodes/node-1/rootfs/etc", "nodes", "cluster", ".podlan-stage"])
 def test_a_file_where_a_directory_must_be_changes_nothing(compiled, name):
     place = compiled.out / name
     if place.is_dir():
@@ -48,6 +49,9 @@ def test_a_file_where_a_directory_must_be_changes_nothing(compiled, name):
         "nodes/node-1/rootfs/etc",
         "nodes/node-1/boot.sh",
         "nodes/node-1/manifest.json",
+        "cluster",
+        "cluster/smoke.yaml",
+        "cluster/manifest.json",
         "site.json",
         ".podlan-stage",
     ],
@@ -65,7 +69,16 @@ def test_nothing_is_written_through_a_symbolic_link(compiled, name, dangles):
     refused(compiled, f"output/{name}: it is a symbolic link", "remove it")
 
 
-@pytest.mark.parametrize("name", ["nodes/node-1/plan.json", "nodes/node-1/manifest.json", "site.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nodes/node-1/plan.json",
+        "nodes/node-1/manifest.json",
+        "cluster/smoke.yaml",
+        "cluster/manifest.json",
+        "site.json",
+    ],
+)
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_file_where_a_file_must_be_changes_nothing(compiled, name, make):
     (compiled.out / name).unlink()
@@ -121,7 +134,10 @@ def test_what_a_killed_run_left_is_removed_also_when_nothing_else_differs(compil
 
 def test_files_and_directories_of_others_are_never_removed(compiled):
     """Only what a node's manifest lists is podlan's, also where the node is gone."""
-    mine = ["README", "nodes/attic/notes", "nodes/node-1/manifest.json.sig", "nodes/node-2/rootfs/notes", "nodes/x.txt"]
+    mine = [
+        *("README", "nodes/attic/notes", "nodes/node-1/manifest.json.sig", "nodes/node-2/rootfs/notes", "nodes/x.txt"),
+        *("cluster/mine.yaml", "cluster/kustomization/mine.yaml"),
+    ]
     for name in mine:
         (compiled.out / name).parent.mkdir(exist_ok=True)
         (compiled.out / name).write_text("mine", encoding="utf-8")
@@ -129,7 +145,8 @@ def test_files_and_directories_of_others_are_never_removed(compiled):
     (compiled.out / "nodes/attic/manifest.json").symlink_to("notes")
     compiled.compile("--check")
     compiled.change("  node-2: {address: 10.0.0.2}\n", "")
-    assert "6 removed" in compiled.compile().stdout
+    manifest = json.loads((compiled.out / "nodes/node-2/manifest.json").read_text(encoding="utf-8"))
+    assert f"{len(manifest['files']) + 1} removed" in compiled.compile().stdout
     compiled.compile("--check")
     assert {f"output/{name}" for name in mine} <= compiled.tree().keys()
     assert sorted(everything(compiled.out / "nodes/node-2")) == ["link", "rootfs", "rootfs/notes"]
@@ -161,9 +178,62 @@ def test_no_manifest_can_have_files_of_others_removed(compiled, name):
 
 
 def test_a_file_that_podlan_wrote_earlier_goes_with_the_directories_that_it_leaves_empty(compiled):
-    file = had(compiled, "node-1", "rootfs/etc/old/place.conf")
+    file = had(compiled, "nodes/node-1", "rootfs/etc/old/place.conf")
     assert "1 removed" in compiled.compile().stdout
     assert not file.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"node": "cluster", "files": {"a": ""}}', '{"podlan": "1", "files": {"a": ""}}']
+)
+def test_without_a_manifest_of_podlan_nothing_of_the_cluster_is_removed(compiled, text):
+    (compiled.out / "cluster/a").write_text("mine", encoding="utf-8")
+    (compiled.out / "cluster/manifest.json").write_text(text, encoding="utf-8")
+    assert "1 written, 0 removed" in compiled.compile().stdout
+    assert (compiled.out / "cluster/a").exists()
+    compiled.compile("--check")
+
+
+def test_a_file_of_the_cluster_that_podlan_wrote_earlier_goes(compiled):
+    file = had(compiled, "cluster", "old/place.yaml")
+    said = compiled.compile("--check", code=3).stdout.splitlines()
+    assert said == ["stale output/cluster/manifest.json", "orphaned output/cluster/old/place.yaml"]
+    assert "1 written, 1 removed" in compiled.compile().stdout
+    assert not file.parent.exists()
+
+
+def test_a_node_called_cluster_is_a_node_like_any_other(compiled):
+    compiled.change("  node-3:", "  cluster: {address: 10.0.0.4}\n  node-3:")
+    compiled.compile()
+    compiled.change("  cluster: {address: 10.0.0.4}\n", "")
+    compiled.compile()
+    assert not (compiled.out / "nodes/cluster").exists()
+    assert (compiled.out / "cluster/smoke.yaml").is_file()
+    compiled.compile("--check")
+
+
+def test_nothing_of_the_cluster_changes_when_a_node_comes_goes_or_moves(compiled):
+    before = everything(compiled.out / "cluster")
+    compiled.change("  node-3: {address: 10.0.0.3}\n", "  node-4: {address: 10.0.0.4, pods: 3}\n")
+    compiled.change("node-1: {address: 10.0.0.1}", "node-1: {address: 10.0.0.11, masters: {uplink: {interface: eth1}}}")
+    compiled.compile()
+    assert everything(compiled.out / "cluster") == before
+
+
+def test_the_cluster_alone_is_written_anew_when_only_it_differs(compiled):
+    (compiled.out / "cluster/smoke.yaml").write_text("old", encoding="utf-8")
+    assert compiled.compile("--check", code=3).stdout == "stale output/cluster/smoke.yaml\n"
+    assert "1 written, 0 removed" in compiled.compile().stdout
+    shutil.rmtree(compiled.out / "cluster")
+    assert "2 written, 0 removed" in compiled.compile().stdout
+
+
+def test_a_site_inside_an_output_s_own_directory_is_refused(project):
+    project.site.rename(project.path / "moved")
+    (project.out / "cluster").mkdir(parents=True)
+    (project.path / "moved").rename(project.out / "cluster/site")
+    said = project.run("compile", "output/cluster/site", "-o", "output", code=1).stderr
+    assert "lie inside each other" in said
 
 
 def test_an_output_is_one_site_s(compiled):
@@ -224,7 +294,7 @@ def before_nodes(project):
 def test_an_emptied_site_is_told_with_its_place(compiled):
     compiled.write(before_nodes(compiled) + "nodes: {}\n")
     said = compiled.run("check", "site", code=1).stdout
-    assert "site/site.yaml:12:1: error[PL510]: the site has no nodes, but the lock holds slices of 3 nodes" in said
+    assert "site/site.yaml:13:1: error[PL510]: the site has no nodes, but the lock holds slices of 3 nodes" in said
     assert "if the site really ends, delete podlan.lock" in said
 
 
@@ -295,7 +365,7 @@ def test_the_command_that_mends_can_be_pasted_and_decides_what_was_decided(proje
 
 
 def test_what_the_lock_loses_is_told_first_and_the_rest_is_cut_at_max(compiled):
-    more = "".join(f"  a{number}: {{pods: 1}}\n" for number in range(8))
+    more = "".join(f"  a{number}: {{pods: 1}}\n" for number in range(4))
     compiled.change("nodes:\n", "nodes:\n" + more)
     compiled.change("node-2: {address: 10.0.0.2}", "node-2: {address: 10.0.0.2, pods: 40}")
     said = compiled.compile("--check", "--move", "node-2", code=3).stdout.splitlines()

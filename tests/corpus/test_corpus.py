@@ -1,55 +1,26 @@
 """The corpus: Markdown that people read, and that is the test.
 
-Under each `##` heading stands a site (a `yaml` block), perhaps a lock (a `lock` block), and what podlan says of
+Under each `##` heading stands a site (a `yaml` block), perhaps a lock (a `lock` block) and the template own.j2 (a `j2`
+block), and what podlan says of
 it (a `findings` block: the first line of every finding, or nothing at all). PODLAN_CORPUS_UPDATE=1 writes the
-findings anew, for a person to review.
+findings anew, for a person to review. `␍`, `␣` and `⟨BOM⟩` in a site stand for what nobody would see.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from corpus_cases import CASES, Case
 
 from podlan import pipeline, rules
 from podlan.diagnostics import text
 
-CORPUS = Path(__file__).parent
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"\[(PL[0-9]+)\]")
-
-
-@dataclass(frozen=True)
-class Case:
-    file: Path
-    title: str
-    blocks: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        return f"{self.file.stem}: {self.title}"
-
-
-def cases() -> list[Case]:
-    found = []
-    for file in sorted(CORPUS.glob("*.md")):
-        _, *sections = re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        for section in sections:
-            title, _, body = section.partition("\n")
-            found.append(Case(file, title, dict(BLOCK.findall(body))))
-    return found
-
-
-CASES = cases()
-
 
 def say(case: Case, directory: Path) -> str:
-    (directory / "site.yaml").write_text(case.blocks["yaml"], encoding="utf-8")
-    if "lock" in case.blocks:
-        (directory / "podlan.lock").write_text(case.blocks["lock"], encoding="utf-8")
+    case.write(directory)
     checked = pipeline.check(directory)
     shown = text(checked.findings, {}).replace(f"{directory}/", "").splitlines()[:-1]
     return "".join(f"{line}\n" for line in shown if not line.startswith("  "))
@@ -71,7 +42,7 @@ def test_every_rule_is_broken_twice_in_the_corpus_and_has_a_valid_neighbour():
     counts = dict.fromkeys((rule.code for rule in rules.RULES), 0)
     valid = {case.file.stem for case in CASES if not case.blocks["findings"]}
     for case in CASES:
-        for code in set(CODE.findall(case.blocks["findings"])) & set(counts):
+        for code in case.codes & set(counts):
             counts[code] += 1
     assert not [code for code, count in counts.items() if count < 2]
     assert {rule.code for rule in rules.RULES} <= valid
@@ -89,7 +60,7 @@ def test_every_code_that_the_compiler_can_report_is_explained():
     package = Path(rules.__file__).parents[1]
     used = {
         code
-        for part in ("source", "inventory", "addressing", "rules", "pipeline.py")
+        for part in ("source", "inventory", "addressing", "rules", "render", "pipeline.py")
         for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
         for code in re.findall(r'"(PL[0-9]{3})"', file.read_text(encoding="utf-8"))
     }

@@ -51,13 +51,15 @@ def test_its_macvlan_conf_is_the_how_to_s_in_meaning(files):
 
 
 def test_its_kubelet_file_gets_the_how_to_s_flags(files):
+    """With them its address, and as many pods as have one: with the kubelet's own 110 most would wait for ever."""
     plan = decode(files["plan.json"].decode(), "plan.json")
     (file,) = [file for file in plan.files if file.env_flags]
     assert file.path == "/etc/kubernetes/kubelet"
     assert file.env_flags.variable == "KUBELET_ARGS"
-    assert " ".join(file.env_flags.flags) == (
+    assert " ".join(file.env_flags.flags[:3]) == (
         "--network-plugin=cni --cni-conf-dir=/etc/cni/net.d --cni-bin-dir=/opt/cni/bin"
     )
+    assert file.env_flags.flags[3:] == ("--node-ip=172.16.129.101", "--max-pods=10")
 
 
 def test_it_persists_in_rc_local(files):

@@ -35,10 +35,10 @@ def net(tmp_path):
 
 @pytest.fixture
 def directory(tmp_path):
-    nodes = pipeline.compile_site(SITE, tmp_path / "out", write=False).nodes
+    trees = pipeline.compile_site(SITE, tmp_path / "out", write=False).trees
     out = tmp_path / "out"
     out.mkdir()
-    Staged(out, nodes, compare(out, nodes)).commit()
+    Staged(out, trees, compare(out, trees)).commit()
     return out / "nodes/node-1"
 
 
@@ -96,7 +96,8 @@ def test_its_kubelet_file_keeps_everything_else(net, directory):
     assert file.read_text() == (
         '# kubelet\nKUBELET_ADDRESS="--address=0.0.0.0"\n'
         'KUBELET_ARGS="--cgroup-driver=systemd --v=2'
-        ' --network-plugin=cni --cni-conf-dir=/etc/cni/net.d --cni-bin-dir=/opt/cni/bin"\n'
+        " --network-plugin=cni --cni-conf-dir=/etc/cni/net.d --cni-bin-dir=/opt/cni/bin"
+        ' --node-ip=172.16.129.101 --max-pods=10"\n'
     )
 
 

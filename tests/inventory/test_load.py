@@ -16,7 +16,7 @@ site: lab
 cluster: {kubernetes: "1.31"}
 cni: {name: pods}
 subnets:
-  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254}
+  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, routes: []}
 masters:
   uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
 """

@@ -141,7 +141,7 @@ def test_what_is_missing_but_harmless_is_a_warning(net):
     (net.root / "etc/cni/net.d/00-other.conf").touch()
     done = net.reconcile(plan)
     assert "warning[PL611]: plugin binaries are missing" in done.stderr
-    assert "/usr/lib/cni: set cni.binDir" in net.reconcile(plan, "--verbose").stderr
+    assert "containernetworking-plugins" in net.reconcile(plan, "--verbose").stderr
     assert "warning[PL612]" in done.stderr
     assert "00-other.conf comes before" in done.stderr
 

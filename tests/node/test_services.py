@@ -118,3 +118,13 @@ def test_nothing_is_restarted_where_that_is_not_wanted(host):
     assert "to do by hand: systemctl try-restart kubelet.service" in done.stdout
     assert host.calls() == []
     assert host.waiting() == []
+
+
+def test_a_new_unit_is_started_at_once_and_never_again(host):
+    unit = "/etc/systemd/system/podlan-cni-dhcp.service"
+    daemon = File(unit, source="rootfs/unit", wanted_by=("multi-user.target",), start=True)
+    host.directory = host.net.directory(replace(PLAN, files=(daemon,)), {"rootfs/unit": b"[Unit]\n"})
+    assert "+ systemctl start podlan-cni-dhcp.service" in host.reconcile().stdout
+    assert host.calls() == ["daemon-reload", "start podlan-cni-dhcp.service"]
+    host.reconcile()
+    assert host.calls() == []

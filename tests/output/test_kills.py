@@ -40,9 +40,11 @@ def killed_at(project, calls, number):
 
 @pytest.mark.parametrize("calls", CALLS.values(), ids=CALLS)
 def test_a_compile_killed_at_any_call_is_finished_by_the_next(project, tmp_path_factory, calls):
-    """A node goes, one comes, one changes, one loses a file: everything that a compile does."""
+    """A node goes, one comes, one changes, one and the cluster lose a file: everything that a compile does."""
     project.compile()
-    had(project, "node-3", "rootfs/etc/old/place.conf")
+    had(project, "nodes/node-3", "rootfs/etc/old/place.conf")
+    had(project, "cluster", "old/place.yaml")
+    (project.out / "cluster/smoke.yaml").write_text("earlier", encoding="utf-8")
     project.change("  node-2: {address: 10.0.0.2}\n", "  node-4: {address: 10.0.0.4}\n")
     project.change("node-1: {address: 10.0.0.1}", "node-1: {address: 10.0.0.11}")
     start = tmp_path_factory.mktemp("start") / "start"

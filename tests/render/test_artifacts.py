@@ -66,66 +66,31 @@ def test_values_that_a_shell_would_obey_are_only_words():
     nasty = "$(touch pwned)'`;\n"
     plan = Plan(
         nasty,
-        links=(Link(nasty, "master", promisc=True), Link(nasty, "macvlan", master=nasty, mac=nasty, alias=nasty)),
-        addresses=(Address(nasty, nasty, metric=1), Address(nasty, nasty, adopt=True)),
-        routes=(Route(nasty, nasty, gateway=nasty, source=nasty),),
+        links=(
+            Link("eth0", "master", altnames=(nasty,)),
+            Link("macvlan0", "macvlan", master=nasty, mac=nasty, alias=nasty),
+        ),
         sysctls={f"net/{nasty}": nasty},
+        identity=(nasty,),
     )
     words = shlex.split(boot_script(plan).decode(), comments=True)
     assert nasty in words
     assert not any("pwned" in word and nasty not in word for word in words)
+    for batched in (
+        {"links": (Link(nasty, "master", promisc=True),)},
+        {"addresses": (Address(nasty, "10.0.0.1/24"),)},
+        {"addresses": (Address("eth0", nasty),)},
+        {"routes": (Route(nasty, "10.0.0.0/24"),)},
+        {"routes": (Route("eth0", nasty),)},
+        {"routes": (Route("eth0", "10.0.0.0/24", gateway=nasty),)},
+        {"routes": (Route("eth0", "10.0.0.0/24", source=nasty),)},
+    ):
+        with pytest.raises(AssertionError, match="ip -batch"):
+            boot_script(Plan("node-1", **batched))
 
 
 def plan_of(project, node: str = "node-1") -> Plan:
     return decode((project.out / f"nodes/{node}/plan.json").read_text(encoding="utf-8"), "plan.json")
-
-
-@pytest.mark.parametrize(
-    ("version", "flags"),
-    [
-        ("1.9", ["--network-plugin=cni", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]),
-        ("1.23.17", ["--network-plugin=cni", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]),
-        ("1.24", ["--node-ip=10.0.0.1", "--max-pods=18"]),
-        ("1.29", ["--node-ip=10.0.0.1", "--max-pods=18"]),
-        ("1.30", ["--node-ip=10.0.0.1", "--config-dir=/etc/kubernetes/kubelet.conf.d"]),
-        ("1.36", ["--node-ip=10.0.0.1", "--config-dir=/etc/kubernetes/kubelet.conf.d"]),
-    ],
-)
-def test_the_kubelet_gets_only_flags_that_its_version_knows(project, version, flags):
-    """16 addresses in the slice, and two pods on the host network beside them."""
-    project.change('kubernetes: "1.31"', f'kubernetes: "{version}", hostNetworkPods: 2')
-    project.compile()
-    (file,) = [file for file in plan_of(project).files if file.env_flags]
-    assert (file.path, file.env_flags.variable) == ("/etc/default/kubelet", "KUBELET_EXTRA_ARGS")
-    assert list(file.env_flags.flags) == flags
-    assert file.restart == ("kubelet.service",)
-    drop_in = project.out / "nodes/node-1/rootfs/etc/kubernetes/kubelet.conf.d/20-podlan.conf"
-    assert drop_in.exists() == ("--config-dir=/etc/kubernetes/kubelet.conf.d" in flags)
-    if drop_in.exists():
-        assert json.loads(drop_in.read_text(encoding="utf-8")) == {
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "kind": "KubeletConfiguration",
-            "maxPods": 18,
-        }
-
-
-@pytest.mark.parametrize(
-    ("distribution", "role", "path", "unit"),
-    [
-        ("kubeadm-rpm", "worker", "/etc/sysconfig/kubelet", "kubelet.service"),
-        ("legacy", "worker", "/etc/kubernetes/kubelet", "kubelet.service"),
-        ("k3s", "control-plane", "/etc/rancher/k3s/config.yaml.d/20-podlan.yaml", "k3s.service"),
-        ("k3s", "worker", "/etc/rancher/k3s/config.yaml.d/20-podlan.yaml", "k3s-agent.service"),
-        ("rke2", "control-plane", "/etc/rancher/rke2/config.yaml.d/20-podlan.yaml", "rke2-server.service"),
-        ("rke2", "worker", "/etc/rancher/rke2/config.yaml.d/20-podlan.yaml", "rke2-agent.service"),
-    ],
-)
-def test_flags_stand_where_the_distribution_keeps_them(project, distribution, role, path, unit):
-    project.change('kubernetes: "1.31"', f'kubernetes: "1.31", distribution: {distribution}')
-    project.change("{address: 10.0.0.1}", f"{{address: 10.0.0.1, role: {role}}}")
-    project.compile()
-    (file,) = [file for file in plan_of(project).files if file.path == path]
-    assert file.restart == (unit,)
 
 
 @pytest.mark.parametrize(

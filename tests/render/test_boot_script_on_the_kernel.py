@@ -11,7 +11,6 @@ import pytest
 from lan import MOVE_PLAN, NODE, SHIM, SHIM_PLAN, Net
 
 from podlan import pipeline
-from podlan.output import Staged, compare
 from podlan.plan import Link, Plan
 from podlan.render import boot_script
 
@@ -41,24 +40,27 @@ def nets(tmp_path):
             net.down()
 
 
-def compiled(via: str, tmp_path: Path) -> Path:
+def compiled(via: str, tmp_path: Path, **changes: str) -> Path:
     (tmp_path / "site").mkdir()
     text = SITE.read_text(encoding="utf-8").replace("via: shim", f"via: {via}")
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
     (tmp_path / "site/site.yaml").write_text(text, encoding="utf-8")
     out = tmp_path / "out"
-    nodes = pipeline.compile_site(tmp_path / "site", out, write=False).nodes
-    out.mkdir()
-    Staged(out, nodes, compare(out, nodes)).commit()
-    return out / "nodes/node-1"
+    for name, content in pipeline.compile_site(tmp_path / "site", out, write=False).nodes["node-1"].items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+    return out
 
 
 def state(net: Net) -> list[str]:
     """Everything that podlan sets, and nothing that differs by chance: a foreign child has a random MAC."""
-    links = net.ip("-d", "-o", "link", "show", "type", "macvlan") + net.ip("-o", "link", "show", "eth0")
-    words = r"(macvlan0|macvlan mode \w+|link/ether 02:(?:70|6d):ac:10:81:[0-9a-f:]+|PROMISC|[,<]UP|alias .*)"
+    links = net.ip("-d", "-o", "link", "show", "type", "macvlan") + net.ip("-o", "link", "show", "type", "veth")
+    words = r"(\d: \w+|macvlan mode \w+|link/ether 02:(?:70|6d):[0-9a-f:]+|PROMISC|[,<]UP|altname \w+|alias .*)"
     addresses = [line.split(" ", 1)[1] for line in net.ip("-4", "-o", "address").splitlines()]
     sysctls = net.run(
-        "node", "sysctl", "-a", "-r", r"net\.ipv4\.(ip_forward|conf\.(all|eth0|macvlan0)\.(arp_|rp_|send_)).*"
+        "node", "sysctl", "-a", "-r", r"net\.ipv4\.(ip_forward|conf\.(all|eth.|macvlan.)\.(arp_|rp_|send_)).*"
     )
     return [*re.findall(words, links), *sorted(addresses), *net.ip("route").splitlines(), *sysctls.stdout.splitlines()]
 
@@ -79,6 +81,61 @@ def test_boot_script_and_reconcile_end_in_the_same_state(nets, tmp_path, via, st
     assert state(booted) == again, "a second run changes nothing"
     assert NODE in " ".join(again)
     assert "nothing to do" in reconciled.reconcile(directory).stdout
+
+
+TWO_MASTERS = {
+    "subnet": ("subnets:\n", "subnets:\n  store: {cidr: 10.7.0.0/24, gateway: 10.7.0.254, routes: []}\n"),
+    "master": (
+        "masters:\n",
+        "masters:\n  storage: {interface: eth1, altname: store0, subnets: [store], podsPerNode: 4, secondary: true}\n",
+    ),
+    "node-1": (
+        "{address: 172.16.129.101, ranges: [172.16.129.110-119], role: control-plane}",
+        "{masters: {uplink: {addresses: [172.16.129.101], ranges: [172.16.129.110-119]}, storage: {}}}",
+    ),
+    "node-2": ("{address: 172.16.129.102}", "{masters: {uplink: {addresses: [172.16.129.102]}, storage: {}}}"),
+    "node-3": ("{address: 172.16.129.103}", "{masters: {uplink: {addresses: [172.16.129.103]}, storage: {}}}"),
+}
+
+
+@pytest.mark.parametrize("start", [[], ["link property add dev eth1 altname store0"], [f"{CHILD} bridge"]], ids=str)
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=" ".join)
+def test_several_masters_and_second_names_come_out_alike_in_every_shell(nets, tmp_path, start, shell):
+    directory = compiled("shim", tmp_path, **TWO_MASTERS)
+    booted, reconciled = nets
+    for net in nets:
+        net.batch("node", ["link add eth1 type veth peer name peer1", "link set eth1 up", "link set peer1 up", *start])
+    booted.run("node", *shell, directory / "boot.sh")
+    reconciled.reconcile(directory)
+    assert state(booted) == state(reconciled)
+    again = state(booted)
+    assert {"altname store0", "alias podlan: shim of storage"} <= set(again)
+    booted.run("node", *shell, directory / "boot.sh")
+    assert state(booted) == again, "a second run changes nothing"
+
+
+def test_a_master_is_also_found_by_a_second_name(nets, tmp_path):
+    """Its sysctls stand below its own name alone."""
+    directory = compiled("shim", tmp_path, interface=("interface: eth0", "interface: uplink0"))
+    for net in nets:
+        net.ip("link", "property", "add", "dev", "eth0", "altname", "uplink0")
+    booted, reconciled = nets
+    booted.run("node", "sh", directory / "boot.sh")
+    reconciled.reconcile(directory)
+    assert state(booted) == state(reconciled)
+    assert booted.sysctl("net/ipv4/conf/eth0/arp_filter") == "1"
+
+
+def test_without_iproute2_the_boot_script_says_so(tmp_path):
+    """The ip of busybox has no macvlan."""
+    script = compiled("shim", tmp_path) / "boot.sh"
+    (tmp_path / "ip").write_text('#!/bin/sh\nexec busybox ip "$@"\n', encoding="utf-8")
+    (tmp_path / "ip").chmod(0o755)
+    text = script.read_text(encoding="utf-8").replace(
+        "in /sbin/ip /usr/sbin/ip /bin/ip /usr/bin/ip;", f"in {tmp_path}/ip;"
+    )
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "boot.sh: iproute2 is not installed\n")
 
 
 def test_reconcile_finds_nothing_of_the_network_to_do_after_the_boot_script(nets, tmp_path):

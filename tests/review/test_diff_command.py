@@ -26,7 +26,7 @@ site: test
 cluster: {kubernetes: "1.31"}
 cni: {name: pods}
 subnets:
-  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, pool: [10.0.0.16-199]}
+  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, pool: [10.0.0.16-199], routes: []}
 masters:
   uplink: {interface: eth0, subnets: [lan], podsPerNode: 10}
 nodes: {}
@@ -219,7 +219,7 @@ def test_the_findings_of_a_site_with_errors_are_printed_where_they_stand_in_the_
     repository.commit()
     said = project.run("diff", "main:site", "site", code=1)
     assert "error: main:site does not compile" in said.stderr
-    assert "main:site/site.yaml:14:21: error[PL204]" in said.stderr
+    assert "main:site/site.yaml:15:21: error[PL204]" in said.stderr
     assert not said.stdout
     values = json.loads(project.run("diff", "site", "main:site", "--format", "json", code=1).stdout)
     assert values["findings"][0]["place"]["file"] == "site/site.yaml"

@@ -161,3 +161,13 @@ def test_a_subnet_without_a_pool_says_that_all_of_it_is_one(here):
         "10.0.0.80: nobody's yet: free in the pool of lan\n"
         "  default  site.yaml:7:11  lan has no pool of its own: every usable address\n"
     )
+
+
+def test_routers_and_dns_servers_that_the_site_names_are_told_as_such(here):
+    more = "    routes: [{dst: 203.0.113.0/24, gw: 10.0.0.60}]\n    dns: {nameservers: [10.0.0.61]}\n"
+    site = judged(here, SITE.replace("  six:", f"{more}  six:"), LOCK)
+    told = [said(site, f"10.0.0.{number}") for number in (60, 61)]
+    assert told == [
+        "10.0.0.60: a router of lan\n  site  site.yaml:11:40  10.0.0.60, a router of lan\n",
+        "10.0.0.61: a DNS server of lan\n  site  site.yaml:12:25  10.0.0.61, a DNS server of lan\n",
+    ]

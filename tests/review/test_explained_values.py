@@ -23,7 +23,7 @@ site: test
 cluster: {kubernetes: "1.31", runtimeVersion: "1.7", serviceCIDR: [10.96.0.0/12]}
 cni: {name: pods, plugins: {version: "0.8.0"}}
 subnets:
-  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, pool: [10.0.0.16-199]}
+  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, pool: [10.0.0.16-199], routes: []}
 masters:
   uplink: {interface: eth0, subnets: [lan], podsPerNode: 10}
 profiles:
@@ -94,7 +94,7 @@ nodes["node-3"].cni.fileName = "05-podlan.conf"
   profile old  site.yaml:11:71  profiles.old.cni.format: "conf"
 $ nodes["n1.dc1"].mode
 nodes["n1.dc1"].mode = "bridge"
-  default  masters.uplink.mode is written nowhere
+  default  masters.uplink.mode is written nowhere (bridge: pods of a node meet directly; vepa: through the switch)
 $ nodes.pinned.ranges
 nodes.pinned.ranges = ["10.0.0.128-137", "10.0.0.160"]
   node  site.yaml:14:39  nodes.pinned.ranges: ["10.0.0.128-137", "10.0.0.160"]
@@ -224,6 +224,6 @@ def test_the_command_ends_as_every_command_does(project):
     project.run("explain", "nowhere", "site", code=2)
     values = json.loads(project.run("explain", "site", "nodes.node-1.pods", "--format", "json").stdout)
     assert values["value"] == 10
-    assert values["steps"][0]["place"] == {"file": "site/site.yaml", "line": 11, "column": 58, "length": 2}
+    assert values["steps"][0]["place"] == {"file": "site/site.yaml", "line": 12, "column": 58, "length": 2}
     project.change("10.0.0.2}", "10.0.0.1}")
     assert "PL204" in project.run("explain", "site", "cluster", code=1).stderr

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from podlan.addressing import Addresses, Range
 from podlan.diagnostics import PodlanError
-from podlan.plan import Address, EnvFlags, File, Link, Route
+from podlan.plan import Address, EnvFlags, File, Link, Release, Route, Runtime
 from podlan.review.comparing import compare
 from podlan.review.differences import headline, review, summary
 from podlan.review.forms import BadOutput, form
 from podlan.review.model import Change, Kind, Risk
 from podlan.review.sides import Side
+
+RELEASE = Release("1.4.0", "https://mirror.example.com/cni.tgz", "ab" * 32, "/opt/cni/bin", ("macvlan",))
 
 
 def told(old: dict[str, bytes], new: dict[str, bytes]) -> list[tuple[str, str, str]]:
@@ -97,6 +99,10 @@ HOST = {
     "no promisc": (
         replace(PLAN, links=(Link("eth0", "master"), PLAN.links[1])),
         ("host-link", "low", "link eth0 changes in place: promisc on -> left alone"),
+    ),
+    "an altname": (
+        replace(PLAN, links=(replace(PLAN.links[0], altnames=("uplink0",)), PLAN.links[1])),
+        ("host-link", "low", "link eth0 gets the altname uplink0"),
     ),
     "another shim address": (
         replace(PLAN, addresses=(*PLAN.addresses, Address("macvlan0", "10.0.0.198/32"))),
@@ -192,7 +198,15 @@ def test_a_unit_and_the_lines_of_rc_local_are_only_text():
 
 def different(value: object, name: str) -> object:
     """Give another value that a plan may hold there."""
-    by_name = {"kind": "master", "mode": "private", "promisc": False, "mac": "02:00:00:00:00:09", "metric": 7}
+    by_name = {
+        "kind": "master",
+        "mode": "private",
+        "promisc": False,
+        "mac": "02:00:00:00:00:09",
+        "metric": 7,
+        "release": RELEASE,
+        "runtime": Runtime("containerd", "/etc/cni/net.d", "/opt/cni/bin"),
+    }
     if name in by_name:
         return by_name[name]
     if isinstance(value, bool) or value is None:

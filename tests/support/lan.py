@@ -94,7 +94,7 @@ def forked_in(namespace, home, arguments):
     with (home / "stdout").open("w+") as stdout, (home / "stderr").open("w+") as stderr:
         pid = os.fork()
         if not pid:
-            _become(namespace, stdout, stderr, arguments)
+            become(namespace, stdout, stderr, arguments)
         _, status = os.waitpid(pid, 0)
         stdout.seek(0)
         stderr.seek(0)
@@ -102,7 +102,8 @@ def forked_in(namespace, home, arguments):
         return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
 
 
-def _become(namespace, stdout, stderr, arguments):
+def become(namespace, stdout, stderr, arguments):
+    """Go on as podlan-node in a namespace; for a process that was just forked."""
     code = 99
     try:
         with open(f"/run/netns/{namespace}", "rb") as file:  # noqa: PTH123 - a descriptor is what is wanted

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 
-def had(project, node: str, path: str) -> Path:
-    """Make a file of a node one that podlan wrote earlier, as the node's manifest tells."""
-    manifest = project.out / "nodes" / node / "manifest.json"
+def had(project, directory: str, path: str) -> Path:
+    """Make a file of a directory (`nodes/NODE`, `cluster`) one that podlan wrote earlier, as its manifest tells."""
+    manifest = project.out / directory / "manifest.json"
     written = json.loads(manifest.read_text(encoding="utf-8"))
     written["files"][path] = "0" * 64
     manifest.write_text(json.dumps(written), encoding="utf-8")

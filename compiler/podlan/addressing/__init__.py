@@ -3,8 +3,9 @@
 from podlan.addressing._allocate import Allocation, allocate
 from podlan.addressing._claims import Claim, Ground, Kind, address_path, pins, subnets_of, survey
 from podlan.addressing._lock import Lock, Quarantined, read_lock
+from podlan.addressing._macs import child_mac
 from podlan.addressing._ranges import Addresses, Range, to_text
-from podlan.addressing._wants import Decisions, natural
+from podlan.addressing._wants import Decisions, natural, network_names
 
 __all__ = [
     "Addresses",
@@ -18,7 +19,9 @@ __all__ = [
     "Range",
     "address_path",
     "allocate",
+    "child_mac",
     "natural",
+    "network_names",
     "pins",
     "read_lock",
     "subnets_of",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from podlan.addressing._lock import Lock
+from podlan.addressing._lock import Lock, Quarantined
 from podlan.addressing._memory import of_gone_subnets, renamed, settled
 from podlan.addressing._subnet import Allotment
-from podlan.addressing._wants import Decisions, wants
+from podlan.addressing._wants import Decisions, network_names, wants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,21 @@ def allocate(site: Site, grounds: Mapping[str, Ground], lock: Lock, decisions: D
         result.findings += allotment.findings
         quarantine |= allotment.quarantine()
     cni = site.inventory.cni
-    meta = {"name": str(cni.name), "dataDir": cni.data_dir, "site": site.name}
-    result.lock = Lock(meta, dict(result.slices), dict(result.shims), frozenset(quarantine))
+    meta = {"name": str(cni.name), "dataDir": cni.data_dir, "site": site.name, **network_names(site)}
+    result.lock = Lock(meta, dict(result.slices), dict(result.shims), _given_up(quarantine, result))
     return result
+
+
+def _given_up(quarantine: set[Quarantined], result: Allocation) -> frozenset[Quarantined]:
+    """Leave out what its node still has in another subnet: a lock edited by hand may have it twice."""
+    nodes = {entry.node for entry in quarantine}
+    held: dict[str, list[tuple[str, Range]]] = {}
+    for (subnet, node), ranges in result.slices.items():
+        if node in nodes:
+            held.setdefault(node, []).extend((subnet, item) for item in ranges)
+
+    def is_held(entry: Quarantined) -> bool:
+        others = [item for subnet, item in held.get(entry.node, ()) if subnet != entry.subnet]
+        return all(any(other.contains(item) for other in others) for item in entry.ranges)
+
+    return frozenset(entry for entry in quarantine if not is_held(entry))

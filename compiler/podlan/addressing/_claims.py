@@ -5,14 +5,16 @@ from __future__ import annotations
 import enum
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from podlan.addressing._ranges import Addresses, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from podlan.inventory import Attachment, ResolvedNode, Site, Subnet
+    from podlan.inventory import IP, Attachment, ResolvedNode, Site, Subnet
     from podlan.source import KeyPath
 
 
@@ -26,6 +28,9 @@ class Kind(enum.Enum):
     WITHHELD = "the first address"
     NODE = "the address"
     RESERVED = "reserved"
+    DHCP = "the DHCP range"
+    ROUTER = "a router"
+    SERVER = "a DNS server"
     PIN = "the pinned slice"
 
 
@@ -70,8 +75,15 @@ class Ground:
 def survey(site: Site) -> dict[str, Ground]:
     """Collect, for every subnet by name, its pool and everything that is taken in it."""
     claims: dict[str, list[Claim]] = {name: list(_own(name, subnet)) for name, subnet in site.subnets.items()}
-    for claim in _of_nodes(site):
+    holder = _holder(site)
+    for claim in _of_nodes(site, holder):
         claims[claim.subnet].append(claim)
+    asked_of = attrgetter("subnet")
+    for name, asked in groupby(sorted(_asked(site, holder), key=asked_of), asked_of):
+        family = site.subnets[name].cidr.version
+        known = [claim.range for claim in claims[name] if claim.kind is not Kind.PIN]
+        taken = Addresses(family, (item for item in known if item.family == family))
+        claims[name] += [claim for claim in asked if not taken.contains(claim.range)]
     return {
         name: Ground(
             name,
@@ -101,21 +113,55 @@ def _own(name: str, subnet: Subnet) -> Iterator[Claim]:
     for index, reservation in enumerate(subnet.reserved):
         path = ("subnets", name, "reserved", index, "range")
         yield Claim(Range.of(reservation.range), Kind.RESERVED, name, path, reason=reservation.reason)
+    for index, given in enumerate(subnet.dhcp):
+        yield Claim(Range.of(given), Kind.DHCP, name, ("subnets", name, "dhcp", index))
 
 
-def _of_nodes(site: Site) -> Iterator[Claim]:
+def _holder(site: Site) -> Callable[[Range], str]:
+    """Make a function that names the subnet which holds addresses; nothing where none does."""
     grounds = sorted((Range.of_network(subnet.cidr), name) for name, subnet in site.subnets.items())
     starts = [(network.family, network.first) for network, _ in grounds]
+
+    def find(item: Range) -> str:
+        position = bisect_right(starts, (item.family, item.first)) - 1
+        return grounds[position][1] if position >= 0 and grounds[position][0].contains(item) else ""
+
+    return find
+
+
+def _of_nodes(site: Site, holder: Callable[[Range], str]) -> Iterator[Claim]:
     for node in site.nodes:
         for attachment in node.attachments:
             for index, address in enumerate(attachment.addresses):
                 taken = Range.of_address(address)
-                position = bisect_right(starts, (taken.family, taken.first)) - 1
-                if position >= 0 and grounds[position][0].contains(taken):
-                    path = address_path(site, node, attachment, index)
-                    yield Claim(taken, Kind.NODE, grounds[position][1], path, owner=node.name)
+                if name := holder(taken):
+                    yield Claim(taken, Kind.NODE, name, address_path(site, node, attachment, index), owner=node.name)
             for subnet, written, path in pins(site, node, attachment):
                 yield Claim(written, Kind.PIN, subnet, path, owner=node.name)
+
+
+def _asked(site: Site, holder: Callable[[Range], str]) -> Iterator[Claim]:
+    """Claims of the machines that pods send to, each told once, in whichever section it is named first."""
+    told: set[IP] = set()
+    for address, kind, path in _machines(site):
+        if address not in told:
+            told.add(address)
+            item = Range.of_address(address)
+            if name := holder(item):
+                yield Claim(item, kind, name, path)
+
+
+def _machines(site: Site) -> Iterator[tuple[IP, Kind, KeyPath]]:
+    for name, subnet in sorted(site.subnets.items()):
+        for index, route in enumerate(subnet.routes):
+            if route.gw is not None:
+                yield route.gw, Kind.ROUTER, ("subnets", name, "routes", index, "gw")
+        for index, server in enumerate(subnet.dns.nameservers):
+            yield server, Kind.SERVER, ("subnets", name, "dns", "nameservers", index)
+    for node in site.nodes:
+        base = site.origin(node, "cluster", "clusterDNS") if node.cluster.cluster_dns else ()
+        for index, server in enumerate(node.cluster.cluster_dns):
+            yield server, Kind.SERVER, (*base, index)
 
 
 def address_path(site: Site, node: ResolvedNode, attachment: Attachment, index: int) -> KeyPath:
@@ -126,6 +172,8 @@ def address_path(site: Site, node: ResolvedNode, attachment: Attachment, index: 
 
 def pins(site: Site, node: ResolvedNode, attachment: Attachment) -> Iterator[tuple[str, Range, KeyPath]]:
     """Give a node's pinned ranges with the subnet of their family on that master; others are left to the rules."""
+    if not attachment.has_slices:
+        return
     base = site.origin(node, "masters", attachment.name, "ranges")
     for index, written in enumerate(attachment.ranges):
         item = Range.of(written)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from podlan.addressing._ranges import Range
 from podlan.diagnostics import Finding, Place, Severity
+from podlan.source import FINDINGS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,10 @@ def read_lock(file: str, text: str) -> tuple[Lock, list[Finding]]:
     reader = _Reader(file)
     for number, line in facts[1:]:
         reader.read(number, line)
+        if len(reader.findings) >= FINDINGS_LIMIT:
+            message = f"the lock is not read any further, since {FINDINGS_LIMIT:,} lines are wrong up to here"
+            reader.findings.append(Finding("PL016", message, Place(file, number, 1)))
+            break
     lock = Lock(reader.meta, reader.slices, reader.shims, frozenset(reader.quarantine), reader.places)
     return lock, [*findings, *reader.findings]
 

@@ -55,6 +55,8 @@ def wants(site: Site) -> dict[str, list[Want]]:
     found: dict[str, list[Want]] = {}
     for node in site.nodes:
         for attachment in node.attachments:
+            if not attachment.has_slices:
+                continue
             pinned = list(pins(site, node, attachment))
             pods = attachment.pods or max(
                 (sum(item.size for name, item, _ in pinned if name == subnet) for subnet, _, _ in pinned), default=0
@@ -64,6 +66,20 @@ def wants(site: Site) -> dict[str, list[Want]]:
                 if own or pods:
                     found.setdefault(name, []).append(Want(node, attachment, own, pods, _size(attachment, pods)))
     return found
+
+
+def network_names(site: Site) -> dict[str, str]:
+    """Name the networks by which secondary masters give addresses of a subnet, as {"network.SUBNET": "NAME,NAME"}.
+
+    The lock remembers them: host-local keeps reservations by a network's name, which is its master's.
+    """
+    found: dict[str, set[str]] = {}
+    for node in site.nodes:
+        for attachment in node.attachments:
+            if attachment.master.secondary and attachment.has_slices:
+                for subnet in subnets_of(site, attachment):
+                    found.setdefault(subnet, set()).add(attachment.name)
+    return {f"network.{subnet}": ",".join(sorted(names)) for subnet, names in sorted(found.items())}
 
 
 def _size(attachment: Attachment, pods: int) -> int:

@@ -65,8 +65,9 @@ def _walk(path: Path, plans: dict[Path, Plan], above: frozenset[tuple[int, int]]
             yield from _walk_node(path, plan)
             return
     names = tuple(entry.name for entry in found if entry.name.endswith(_SUFFIXES) and not entry.is_dir())
-    if any(entry.name == "nodes" for entry in found):
-        names = tuple(name for name in names if name != "site.json")  # the mark of podlan's own output
+    if {"nodes", "site.json"} <= {entry.name for entry in found}:  # podlan's own output, which that file marks
+        names = tuple(name for name in names if name != "site.json")
+        found = [entry for entry in found if entry.name != "cluster"]  # what the whole cluster gets: no node reads it
     if names:
         yield Listing(path, names, home_of(_absolute(path)))
     for entry in found:

@@ -68,8 +68,8 @@ def _own(context: click.Context, parameter: click.Parameter, values: tuple[str, 
 def _list_codes(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's own
     del parameter
     if value:
-        for code, (severity, why) in CODES.items():
-            click.echo(f"{code}  {severity.value:<7}  {why}")
+        for code, row in CODES.items():
+            click.echo(f"{code}  {row.severity.value:<7}  {row.why}")
         context.exit()
 
 

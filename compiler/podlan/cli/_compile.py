@@ -74,7 +74,12 @@ def check(site: Path, *, strict: bool, form: str, most: int) -> None:
 )
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 unless lock and output are right.")
 @click.option("--locked", is_flag=True, help="Refuse to change podlan.lock (for CI); exit 3 where it would change.")
-@click.option("--move", metavar="NODE", multiple=True, help="Give NODE new addresses; its old ones are quarantined.")
+@click.option(
+    "--move",
+    metavar="NODE",
+    multiple=True,
+    help="Let NODE have new addresses where its own cannot stay; those are then quarantined.",
+)
 @click.option("--shrink", metavar="NODE", multiple=True, help="Quarantine the end of a slice larger than asked for.")
 @click.option("--keep", metavar="NODE", multiple=True, help="After a merge: who holds NODE's addresses too, moves.")
 @click.option("--base", metavar="REV", help="After a merge: of two with the same addresses, who is not in REV moves.")
@@ -213,7 +218,7 @@ def _print_findings(findings: list[Finding], texts: dict[str, str], form: str, m
 def _written(compiled: pipeline.Compiled, site: Path, out: Path) -> str:
     difference = compiled.difference
     written = len(difference.missing) + len(difference.stale)
-    files = sum(len(files) for files in compiled.nodes.values()) + 1  # the site's marker
+    files = sum(len(files) for files in compiled.trees.values()) + 1  # the site's marker
     return (
         f"{site} -> {out}: {_count(len(compiled.nodes), 'node')}, {_count(files, 'file')}: "
         f"{written} written, {len(difference.orphaned)} removed, {files - written} unchanged"

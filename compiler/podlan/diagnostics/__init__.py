@@ -1,7 +1,8 @@
 """Findings, their printers, and the root of podlan's exceptions. Standard library only: the node uses it too."""
 
 from podlan.diagnostics._errors import Exit, PodlanError
-from podlan.diagnostics._finding import Explanation, Finding, Place, Severity, has_errors, has_warnings
+from podlan.diagnostics._explanation import Explanation
+from podlan.diagnostics._finding import Finding, Place, Severity, has_errors, has_warnings
 from podlan.diagnostics._json import as_json
 from podlan.diagnostics._text import printable, text
 

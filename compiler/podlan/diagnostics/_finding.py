@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 class Severity(enum.Enum):
@@ -19,7 +19,8 @@ class Place:
     """A span on one line of one file.
 
     `line` and `column` count from 1, columns in code points; `length` is the number of code points to
-    underline (at least 1). `label` says what is at a secondary place ("first used here").
+    underline (at least 1). `label` says what is at a secondary place ("first used here"). `path` is the way to it
+    in an inventory (keys of mappings, indexes of lists), where it has one.
     """
 
     file: str
@@ -27,10 +28,11 @@ class Place:
     column: int
     length: int = 1
     label: str = ""
+    path: tuple[str | int, ...] = field(default=(), compare=False)
 
     def labelled(self, label: str) -> Place:
         """Give the same place with a text that says why it is shown."""
-        return Place(self.file, self.line, self.column, self.length, label)
+        return replace(self, label=label)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
@@ -41,7 +43,8 @@ class Finding:
     """One thing that is wrong, or worth knowing, about an input.
 
     `code` is stable ("PL203"). `message` is one line that makes sense alone; `hint` says what to do.
-    `place` is None where no file is to blame; `also` holds the secondary places.
+    `place` is None where no file is to blame; `also` holds the secondary places. `silenced` is the reason that the
+    inventory gives for living with it; such a finding fails no run.
     """
 
     code: str
@@ -50,6 +53,7 @@ class Finding:
     severity: Severity = Severity.ERROR
     hint: str = ""
     also: tuple[Place, ...] = ()
+    silenced: str = ""
 
     @property
     def sort_key(self) -> tuple[str, int, int, str, str]:
@@ -59,15 +63,6 @@ class Finding:
         return (self.place.file, self.place.line, self.place.column, self.code, self.message)
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What a code stands for: `title` in a few words, `text` with what, why and source."""
-
-    code: str
-    title: str
-    text: str
-
-
 def has_errors(findings: tuple[Finding, ...] | list[Finding]) -> bool:
     """Tell whether any finding must stop the run."""
     return any(finding.severity is Severity.ERROR for finding in findings)
@@ -75,4 +70,4 @@ def has_errors(findings: tuple[Finding, ...] | list[Finding]) -> bool:
 
 def has_warnings(findings: tuple[Finding, ...] | list[Finding]) -> bool:
     """Tell whether any finding stops a strict run."""
-    return any(finding.severity is Severity.WARNING for finding in findings)
+    return any(finding.severity is Severity.WARNING and not finding.silenced for finding in findings)

@@ -15,8 +15,8 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: 
 
 
 def github(findings: Iterable[Finding]) -> str:
-    """Give one `::error file=...::message` a finding; every place is within one line, so columns hold."""
-    ordered = sorted(findings, key=lambda finding: finding.sort_key)
+    """Give one `::error file=...::message` a finding that is not silenced; every place is within one line."""
+    ordered = sorted((one for one in findings if not one.silenced), key=lambda finding: finding.sort_key)
     return "".join(f"{_command(finding)}\n" for finding in ordered)
 
 

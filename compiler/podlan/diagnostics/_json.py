@@ -25,6 +25,7 @@ def _finding(finding: Finding) -> dict[str, object]:
         "hint": finding.hint,
         "place": None if finding.place is None else _place(finding.place),
         "also": [_place(place) for place in finding.also],
+        "silenced": finding.silenced,
     }
 
 
@@ -35,4 +36,5 @@ def _place(place: Place) -> dict[str, object]:
         "column": place.column,
         "length": place.length,
         "label": place.label,
+        "path": list(place.path),
     }

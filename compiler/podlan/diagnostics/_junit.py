@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 
 def junit(findings: Iterable[Finding]) -> str:
-    """Give a test case a finding: errors are failures, the rest passes with its text as output.
+    """Give a test case a finding: errors are failures, silenced ones skipped, the rest passes with its text as output.
 
     Without any finding there is one case, which passes: a suite of none looks like a suite that did not run.
     """
     ordered = sorted(findings, key=lambda finding: finding.sort_key)
     cases = [_case(finding) for finding in ordered] or ['    <testcase classname="podlan" name="no findings"/>\n']
+    skipped = sum(bool(finding.silenced) for finding in ordered)
     failures = sum(finding.severity is Severity.ERROR for finding in ordered)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<testsuites>\n  <testsuite name="podlan" tests="{len(cases)}" failures="{failures}" errors="0" skipped="0">\n'
+        "<testsuites>\n"
+        f'  <testsuite name="podlan" tests="{len(cases)}" failures="{failures}" errors="0" skipped="{skipped}">\n'
         f"{''.join(cases)}  </testsuite>\n</testsuites>\n"
     )
 
@@ -41,4 +43,6 @@ def _case(finding: Finding) -> str:
     if finding.severity is Severity.ERROR:
         kind = f"type={quoteattr(finding.code)} message={quoteattr(printable(finding.message))}"
         return f"{head}\n      <failure {kind}>{text}</failure>\n    </testcase>\n"
+    if finding.silenced:
+        return f"{head}\n      <skipped message={quoteattr(printable(finding.silenced))}/>\n    </testcase>\n"
     return f"{head}\n      <system-out>{text}</system-out>\n    </testcase>\n"

@@ -9,7 +9,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podlan.diagnostics._finding import Explanation, Finding, Place
+    from podlan.diagnostics._explanation import Explanation
+    from podlan.diagnostics._finding import Finding, Place
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -38,8 +39,8 @@ def _rule(code: str, explanation: Explanation | None) -> dict[str, Any]:
     return {
         "id": code,
         "shortDescription": {"text": explanation.title},
-        "fullDescription": {"text": explanation.text},
-        "help": {"text": explanation.text},
+        "fullDescription": {"text": explanation.parts.get("What", explanation.title)},
+        "help": {"text": explanation.plain(), "markdown": explanation.markdown()},
     }
 
 
@@ -53,6 +54,8 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     }
     if finding.place is not None:
         result["locations"] = [_location(finding.place)]
+    if finding.silenced:
+        result["suppressions"] = [{"kind": "inSource", "justification": finding.silenced}]
     if finding.also:
         result["relatedLocations"] = [
             {"id": number, **_location(place), "message": {"text": place.label or "see also"}}

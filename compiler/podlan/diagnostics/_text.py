@@ -17,20 +17,20 @@ _EXCERPT_WIDTH = 160
 def text(findings: Iterable[Finding], sources: Mapping[str, str], *, colour: bool = False, most: int = 100) -> str:
     """Print findings sorted by place, at most `most` of them, and a line that counts them.
 
+    Silenced findings are counted only.
     `sources` maps a file's name, as in the places, to its text; a place in a file that is not there is
     shown without an excerpt.
     """
     ordered = sorted(findings, key=lambda finding: finding.sort_key)
-    lines = {name: body.splitlines() for name, body in sources.items() if _is_named(name, ordered[:most])}
+    silenced = sum(bool(finding.silenced) for finding in ordered)
+    ordered = [finding for finding in ordered if not finding.silenced]
+    named = {place.file for finding in ordered[:most] for place in _places(finding)}
+    lines = {name: sources[name].splitlines() for name in named & sources.keys()}
     blocks = ["\n".join(_block(finding, lines, colour=colour)) for finding in ordered[:most]]
     if len(ordered) > most:
         blocks.append(f"… and {len(ordered) - most} more")
-    blocks.append(_count(ordered))
+    blocks.append(_count(ordered, silenced))
     return "\n".join(blocks) + "\n"
-
-
-def _is_named(name: str, findings: list[Finding]) -> bool:
-    return any(place.file == name for finding in findings for place in _places(finding))
 
 
 def _places(finding: Finding) -> Iterator[Place]:
@@ -58,10 +58,10 @@ def _excerpt(place: Place, lines: Mapping[str, list[str]]) -> Iterator[str]:
     body = lines.get(place.file, [])
     if not 1 <= place.line <= len(body):
         return
+    line = body[place.line - 1]
+    start = max(0, place.column - 1 - _EXCERPT_WIDTH // 2) if len(line) > _EXCERPT_WIDTH else 0
     # Tabs and control characters would move the caret, or the terminal's cursor.
-    shown = printable(body[place.line - 1].replace("\t", " "))
-    start = max(0, place.column - 1 - _EXCERPT_WIDTH // 2) if len(shown) > _EXCERPT_WIDTH else 0
-    shown = shown[start : start + _EXCERPT_WIDTH].rstrip()
+    shown = printable(line[start : start + _EXCERPT_WIDTH].replace("\t", " ")).rstrip()
     indent = place.column - 1 - start
     caret = "^" * max(1, min(place.length, len(shown) - indent))
     yield f"{place.line:>6} | {shown}"
@@ -73,6 +73,7 @@ def printable(line: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
-def _count(findings: list[Finding]) -> str:
+def _count(findings: list[Finding], silenced: int) -> str:
     counts = {severity: sum(finding.severity is severity for finding in findings) for severity in Severity}
-    return ", ".join(f"{number} {severity.value}{'s' * (number != 1)}" for severity, number in counts.items() if number)
+    told = [f"{number} {severity.value}{'s' * (number != 1)}" for severity, number in counts.items() if number]
+    return ", ".join([*told, f"{silenced} silenced"] if silenced else told)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from podlan.diagnostics._finding import Explanation, Finding
+from podlan.diagnostics._finding import Finding
 from podlan.diagnostics._github import github
 from podlan.diagnostics._json import as_json
 from podlan.diagnostics._junit import junit
 from podlan.diagnostics._sarif import sarif
 from podlan.diagnostics._text import text
+
+if TYPE_CHECKING:
+    from podlan.diagnostics._explanation import Explanation
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from podlan.inventory._files import OwnFile
 from podlan.inventory._models import (
     Boot,
     Cluster,
@@ -16,17 +17,18 @@ from podlan.inventory._models import (
     Node,
     NodeMaster,
     Profile,
-    Role,
     Subnet,
-    _Section,
 )
+from podlan.inventory._section import Section
+from podlan.source import read_templates
 
 if TYPE_CHECKING:
     from podlan.diagnostics import Place
+    from podlan.inventory._kubelet import Role
     from podlan.inventory._values import IP, AddressRange
-    from podlan.source import KeyPath, Source
+    from podlan.source import KeyPath, Source, Templates
 
-_S = TypeVar("_S", bound=_Section)
+_S = TypeVar("_S", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,19 @@ class Attachment:
     addresses: tuple[IP, ...] = ()
     pods: int | None = None
     ranges: tuple[AddressRange, ...] = ()
+    mtu: int | None = None
+    mac: str | None = None
+    child: str = "macvlan0"
 
     @property
     def access(self) -> HostAccess:
         """How the host and its pods reach each other here."""
         return self.master.host_access
+
+    @property
+    def has_slices(self) -> bool:
+        """Tell whether podlan gives this master's pods their addresses, in slices."""
+        return self.master.ipam == "host-local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,14 @@ class ResolvedNode:
     cluster: Cluster
     cni: Cni
     attachments: tuple[Attachment, ...]
+    """The primary master first, then the secondary ones by name."""
+    files: dict[str, OwnFile]
+    """The site's own files on this node, by their paths there."""
+
+    @property
+    def primary(self) -> Attachment | None:
+        """The master on which every pod has its first interface."""
+        return next((attachment for attachment in self.attachments if not attachment.master.secondary), None)
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,11 @@ class Site:
     def nodes(self) -> tuple[ResolvedNode, ...]:
         """The nodes, sorted by name; a profile or a master that does not exist is left out (rules report it)."""
         return tuple(_resolve(self.inventory, name, node) for name, node in sorted(self.inventory.nodes.items()))
+
+    @cached_property
+    def templates(self) -> Templates:
+        """The site's own templates; read only where nodes have files of them."""
+        return read_templates(self.source)
 
     def place(self, path: KeyPath, *, key: bool = False, label: str = "") -> Place | None:
         """Find where something stands in the inventory."""
@@ -114,15 +137,38 @@ def _resolve(inventory: Inventory, name: str, node: Node) -> ResolvedNode:
     layers: list[Profile] = [inventory.profiles[profile] for profile in known]
     layers.append(node)
     cluster, cni, boot, role = inventory.cluster, inventory.cni, inventory.boot, "worker"
+    files = inventory.files
     for layer in layers:
         cluster = _merge(cluster, layer.cluster)
         cni = _merge(cni, layer.cni)
         boot = layer.boot or boot
         role = layer.role or role
-    attachments = tuple(_attach(inventory, master, layers) for master in _masters(inventory, layers))
-    return ResolvedNode(
-        name, known, "control-plane" if role == "control-plane" else "worker", boot, cluster, cni, attachments
+        files = _lay_files(files, layer.files)
+    attachments = tuple(
+        _attach(inventory, master, f"macvlan{number}", layers)
+        for number, master in enumerate(_masters(inventory, layers))
     )
+    return ResolvedNode(
+        name, known, "control-plane" if role == "control-plane" else "worker", boot, cluster, cni, attachments, files
+    )
+
+
+def _lay_files(base: dict[str, OwnFile], override: dict[str, OwnFile]) -> dict[str, OwnFile]:
+    """Lay a layer's own files over those of the layers below, path by path."""
+    if not override:
+        return base
+    files = dict(base)
+    for path, file in override.items():
+        below = files.get(path, OwnFile())
+        values = _lay_values(below.values, file.values)
+        files[path] = _merge(below, file).model_copy(update={"values": values})
+    return files
+
+
+def _lay_values(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    both = base.keys() & override.keys()
+    deep = {key for key in both if isinstance(base[key], dict) and isinstance(override[key], dict)}
+    return base | override | {key: _lay_values(base[key], override[key]) for key in deep}
 
 
 def _merge(base: _S, override: _S | None) -> _S:
@@ -132,20 +178,36 @@ def _merge(base: _S, override: _S | None) -> _S:
     update = {}
     for field in override.model_fields_set:
         value, below = getattr(override, field), getattr(base, field)
-        update[field] = _merge(below, value) if isinstance(value, _Section) and below is not None else value
+        update[field] = _lay(below, value)
     return base.model_copy(update=update)
+
+
+def _lay(below: Any, value: Any) -> Any:  # noqa: ANN401 - what any field holds
+    if isinstance(value, Section) and isinstance(below, Section):
+        return _merge(below, value)
+    if isinstance(value, dict) and isinstance(below, dict):
+        return {**below, **{key: _lay(below.get(key), item) for key, item in value.items()}}
+    return value
 
 
 def _masters(inventory: Inventory, layers: list[Profile]) -> list[str]:
     named = [master for layer in layers for master in layer.masters]
-    if not named and len(inventory.masters) == 1:
-        return list(inventory.masters)
-    return [master for master in inventory.masters if master in named]
+    if not named and sum(not master.secondary for master in inventory.masters.values()) <= 1:
+        named = list(inventory.masters)
+    # Names, not the order in which masters are written, decide what a child is called.
+    return sorted(set(named) & inventory.masters.keys(), key=lambda name: (inventory.masters[name].secondary, name))
 
 
-def _attach(inventory: Inventory, name: str, layers: list[Profile]) -> Attachment:
+def _attach(inventory: Inventory, name: str, child: str, layers: list[Profile]) -> Attachment:
     master = inventory.masters[name]
-    attachment = Attachment(name, master, master.interface, pods=master.pods_per_node)
+    attachment = Attachment(
+        name,
+        master,
+        master.interface,
+        pods=master.pods_per_node,
+        mtu=master.mtu,
+        child=master.host_access.interface or child,
+    )
     only = len(inventory.masters) == 1
     for layer in layers:
         if only:
@@ -173,4 +235,6 @@ def _override(attachment: Attachment, override: NodeMaster) -> Attachment:
         addresses=tuple(override.addresses) or attachment.addresses,
         pods=attachment.pods if override.pods is None else override.pods,
         ranges=tuple(override.ranges) or attachment.ranges,
+        mtu=override.mtu or attachment.mtu,
+        mac=override.host_access.mac or attachment.mac,
     )

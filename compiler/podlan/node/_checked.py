@@ -7,10 +7,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from podlan.plan import BadPlan, may_write
+from podlan.plan import BadPlan, may_install, may_write
 
 if TYPE_CHECKING:
-    from podlan.plan import Address, File, Link, Plan, Probe, Route
+    from collections.abc import Sequence
+
+    from podlan.plan import Address, File, Link, Plan, Probe, Release, Route
 
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -18,23 +20,22 @@ _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYSCTL = re.compile(r"net(/[^/\s=]+)+")
 _MODE = re.compile(r"0?[0-7]{3}")
+_URL = re.compile(r"(https?://[^/\s]+|file://(localhost)?)/\S+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BINARY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
     """Give the plan with every address and network spelt as the kernel spells it; `known` are the manifest's files."""
     if not plan.node or not plan.node.isprintable():
         raise BadPlan(where, f"{plan.node!r} is not a node's name")
-    for key, value in plan.sysctls.items():
-        if not _SYSCTL.fullmatch(key) or not key.isprintable() or "/./" in f"{key}/" or "/../" in f"{key}/":
-            raise BadPlan(where, f"{key!r} is not a key below /proc/sys/net")
-        if not value or not value.isprintable() or not value.isascii():
-            raise BadPlan(where, f"sysctl {key} has no value that can be written")
+    _sysctls(plan, where)
     for file in plan.files:
         _file(file, where, known)
+    if plan.release is not None:
+        _release(plan.release, where)
     links = tuple(_link(link, where) for link in plan.links)
-    names = {link.name for link in links}
-    if len(names) != len(links):
-        raise BadPlan(where, "a link is named twice")
+    names = _names(links, where)
     if plan.identity and not any(link.kind == "master" for link in links):
         raise BadPlan(where, "there is no master that could have the node's own addresses")
     used = [
@@ -55,13 +56,33 @@ def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
     )
 
 
+def _sysctls(plan: Plan, where: str) -> None:
+    for key, value in plan.sysctls.items():
+        if not _SYSCTL.fullmatch(key) or not key.isprintable() or "/./" in f"{key}/" or "/../" in f"{key}/":
+            raise BadPlan(where, f"{key!r} is not a key below /proc/sys/net")
+        if not value or not value.isprintable() or not value.isascii():
+            raise BadPlan(where, f"sysctl {key} has no value that can be written")
+
+
+def _names(links: Sequence[Link], where: str) -> set[str]:
+    names = {link.name for link in links}
+    if len(names) != len(links):
+        raise BadPlan(where, "a link is named twice")
+    further = [altname for link in links for altname in link.altnames if altname != link.name]
+    if len(names | set(further)) != len(links) + len(further):
+        raise BadPlan(where, "an altname is that of another link, or stands there twice")
+    return names
+
+
 def _link(link: Link, where: str) -> Link:
-    for name in (link.name, *([link.master] if link.kind == "macvlan" else [])):
+    for name in (link.name, *([link.master] if link.kind == "macvlan" else []), *link.altnames):
         if not _INTERFACE.fullmatch(name) or not name.isprintable() or name in (".", ".."):
             raise BadPlan(where, f"{name!r} is not an interface's name")
     mac = link.mac.lower()
     if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1):
         raise BadPlan(where, f"{link.name}: {link.mac!r} is not a unicast MAC address")
+    if link.altnames and link.kind != "master":
+        raise BadPlan(where, f"{link.name}: only a master gets altnames")
     if not link.alias.isprintable():
         raise BadPlan(where, f"{link.name}: the alias cannot be printed")
     # In mode passthru child and master share one MAC: setting the child's would change the master's.
@@ -125,6 +146,19 @@ def _file(file: File, where: str, known: frozenset[str]) -> None:
     for unit in (*file.restart, *file.wanted_by):
         if not _UNIT.fullmatch(unit):
             raise BadPlan(where, f"{file.path}: {unit!r} is not a unit's name")
+
+
+def _release(release: Release, where: str) -> None:
+    if not _URL.fullmatch(release.url) or not release.url.isprintable():
+        raise BadPlan(where, f"release: {release.url!r} is not a URL of https, http or file")
+    if not _SHA256.fullmatch(release.sha256):
+        raise BadPlan(where, f"release: {release.sha256!r} is not a SHA-256")
+    if not release.names:
+        raise BadPlan(where, "release names no binary")
+    for name in release.names:
+        path = f"{release.directory}/{name}"
+        if not _BINARY.fullmatch(name) or not path.isprintable() or ".." in path.split("/") or not may_install(path):
+            raise BadPlan(where, f"release: {path} is outside the places that a plan may install programs in")
 
 
 def _file_mode(file: File, where: str) -> None:

@@ -94,14 +94,14 @@ class Kernel:
             return list(self._netlink.link(command, **attributes))
 
     def find_link(self, name: str) -> Any | None:  # noqa: ANN401 - a pyroute2 message
-        """Give the link's message, or None where there is no link of that name."""
+        """Give the link's message, or None where there is no link of that name or altname."""
         try:
             message = self.link("get", ifname=name, ext_mask=_SKIP_STATISTICS)[0]
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return None
             raise
-        self._indexes[name] = message["index"]
+        self._indexes[message.get("ifname")] = message["index"]
         return message
 
     def index(self, name: str) -> int:
@@ -111,6 +111,11 @@ class Kernel:
             raise OSError(errno.ENODEV, f"there is no interface {name}")
         index: int = message["index"]
         return index
+
+    def own_name(self, name: str) -> str:
+        """Give the name under which the kernel shows the link that has this name or altname, '' without one."""
+        message = self.find_link(name)
+        return "" if message is None else str(message.get("ifname"))
 
     def name(self, index: int) -> str:
         """Give the name of the link with this index, '' for one that is gone."""

@@ -31,9 +31,12 @@ class Signals:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Signals]:
-    """Put SIGTERM and SIGINT off; ignore SIGHUP, since the change may be what cuts the terminal off."""
+    """Put SIGTERM and SIGINT off; ignore SIGHUP, since the change may be what cuts the terminal off.
+
+    A caller that handles SIGTERM itself is left to it: it lets a run come to its end.
+    """
     signals = Signals()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or callable(signal.getsignal(signal.SIGTERM)):
         yield signals
         return
     earlier = {number: signal.signal(number, signals.note) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -11,67 +11,272 @@ class Code(NamedTuple):
     """What a code stands for; `exit_code` None is a warning, which stops nothing."""
 
     title: str
+    why: str
     hint: str
     exit_code: int | None
 
 
 CODES: dict[str, Code] = {
-    "PL601": Code("no privilege to change the network", "run podlan as root", Exit.ENVIRONMENT),
-    "PL602": Code("the kernel is too old", "macvlan needs Linux 3.9, metrics of addresses 4.18", Exit.ENVIRONMENT),
-    "PL603": Code("a master interface is missing", "correct its name in the inventory", Exit.NOT_READY),
-    "PL604": Code("an address of the system is missing", "podlan never adds it: configure it", Exit.NOT_READY),
-    "PL605": Code("a master is down", "bring it up", Exit.NOT_READY),
-    "PL606": Code("a master is in a bridge or bond", "name the bridge or bond itself as the master", Exit.FAILED),
-    "PL607": Code("another child keeps macvlan from the master", "remove that child first", Exit.FAILED),
-    "PL608": Code("a name is taken by another interface", "remove it, or choose another name", Exit.FAILED),
-    "PL609": Code("a route of others is in the way", "remove it, or change the inventory", Exit.FAILED),
-    "PL610": Code("a route could not be given back", "replace it by a plain one first", Exit.FAILED),
+    "PL601": Code(
+        "no privilege to change the network",
+        "links, addresses and routes are changed through netlink, which needs CAP_NET_ADMIN; the files are root's",
+        "run podlan as root",
+        Exit.ENVIRONMENT,
+    ),
+    "PL602": Code(
+        "the kernel is too old",
+        "macvlan came with Linux 3.9; an address that moves needs a metric, which addresses have since 4.18; "
+        "altnames of a master came with 5.5",
+        "macvlan needs Linux 3.9, metrics of addresses 4.18, altnames 5.5",
+        Exit.ENVIRONMENT,
+    ),
+    "PL603": Code(
+        "a master interface is missing",
+        "the macvlan children hang on the master; at boot it may still come, so the run waits for it",
+        "correct its name in the inventory",
+        Exit.NOT_READY,
+    ),
+    "PL604": Code(
+        "an address of the system is missing",
+        "with `hostAccess: move` the child gets an address that the master has already; this one it has not",
+        "podlan never adds it: configure it",
+        Exit.NOT_READY,
+    ),
+    "PL605": Code(
+        "a master is down",
+        "a route through an interface that is down is refused, and an address that moves there would be lost",
+        "bring it up",
+        Exit.NOT_READY,
+    ),
+    "PL606": Code(
+        "a master is in a bridge or bond",
+        "the kernel gives a port's frames to its bridge or bond, so it refuses a macvlan child of the port",
+        "name the bridge or bond itself as the master",
+        Exit.FAILED,
+    ),
+    "PL607": Code(
+        "another child keeps macvlan from the master",
+        "a child in mode passthru has the master for itself: the kernel refuses a second child",
+        "remove that child first",
+        Exit.FAILED,
+    ),
+    "PL608": Code(
+        "a name is taken by another interface",
+        "the plan's macvlan child has this name, and podlan neither renames nor removes what it did not make",
+        "remove it, or choose another name",
+        Exit.FAILED,
+    ),
+    "PL609": Code(
+        "a route of others is in the way",
+        "the kernel keeps one route of a destination and metric; podlan replaces none that it did not add",
+        "remove it, or change the inventory",
+        Exit.FAILED,
+    ),
+    "PL610": Code(
+        "a route could not be given back",
+        "podlan can put back only what it can write down whole; a route with several next hops or a lifetime it cannot",
+        "replace it by a plain one first",
+        Exit.FAILED,
+    ),
     "PL611": Code(
         "plugin binaries are missing",
-        "Debian's containernetworking-plugins puts them in /usr/lib/cni: set cni.binDir to it, or link them",
+        "the runtime starts the plugins from `cni.binDir`; without them every pod stays in ContainerCreating",
+        "install the package containernetworking-plugins and set cni.binDir to /usr/lib/cni (Debian, Ubuntu) or "
+        "/usr/libexec/cni (Fedora, RHEL), or kubernetes-cni with /opt/cni/bin; or give cni.plugins a url and sha256",
         None,
     ),
-    "PL612": Code("another CNI configuration comes first", "remove it, or the runtime will use it", None),
-    "PL613": Code("a master is wireless", "most access points let one MAC address through", None),
-    "PL614": Code("the kernel has no IPv6", "IPv6 settings are skipped", None),
-    "PL615": Code(
-        "an address has no prefix route of its own", "its metric is the business of whoever manages it", None
+    "PL612": Code(
+        "another CNI configuration comes first",
+        "a runtime uses the first file in lexical order, and no other: pods would get addresses of that network",
+        "remove it, or the runtime will use it",
+        None,
     ),
-    "PL616": Code("a file that podlan wrote was changed by others", "remove it by hand, if it is not needed", None),
-    "PL617": Code("a file cannot be brought into line", "repair the file by hand, then run podlan again", Exit.FAILED),
-    "PL618": Code("the kernel has no such setting", "compile for this kernel, or load the module", Exit.FAILED),
-    "PL619": Code("a unit of the network is never restarted", "restart it by hand, if you must", None),
-    "PL620": Code("a master is down", "its pods reach nobody until it is up", None),
+    "PL613": Code(
+        "a master is wireless",
+        "an access point answers to one MAC address a station, and each macvlan child has one of its own",
+        "use a wired one: most access points let one MAC address through",
+        None,
+    ),
+    "PL614": Code(
+        "the kernel has no IPv6",
+        "the plan sets IPv6 settings and uses no IPv6 address; without IPv6 they have no meaning",
+        "IPv6 settings are skipped",
+        None,
+    ),
+    "PL615": Code(
+        "an address has no prefix route of its own",
+        "whoever added the address keeps its prefix route apart from it, so the address's metric does not reach it",
+        "its metric is the business of whoever manages it",
+        None,
+    ),
+    "PL616": Code(
+        "a file that podlan wrote was changed by others",
+        "podlan no longer needs the file, and removes only what is as it left it",
+        "remove it by hand, if it is not needed",
+        None,
+    ),
+    "PL617": Code(
+        "a file cannot be brought into line",
+        "flags or a block are put into a file of others only where podlan is sure how it is read",
+        "repair the file by hand, then run podlan again",
+        Exit.FAILED,
+    ),
+    "PL618": Code(
+        "the kernel has no such setting",
+        "the plan sets a value in /proc/sys that this kernel does not have",
+        "compile for this kernel, or load the module",
+        Exit.FAILED,
+    ),
+    "PL619": Code(
+        "a unit of the network is never restarted",
+        "restarting what manages the network may take the node's own address away while podlan works on it",
+        "restart it by hand, if you must",
+        None,
+    ),
+    "PL620": Code(
+        "a master is down",
+        "a macvlan child carries nothing while its master is down",
+        "its pods reach nobody until it is up",
+        None,
+    ),
     "PL621": Code(
-        "the plan has IPv6 and the kernel has not", "enable IPv6, or take it from the inventory", Exit.FAILED
+        "the plan has IPv6 and the kernel has not",
+        "addresses and routes of IPv6 cannot be added: it is disabled on the kernel's command line, or not built in",
+        "enable IPv6, or take it from the inventory",
+        Exit.FAILED,
     ),
     "PL622": Code(
         "a program that a file calls is missing",
+        "a unit or script of the plan starts it at boot; without it the node's network would not come back",
         "install dist/podlan-node.pyz there (`make node` builds it), or choose `boot: rc.local`",
         None,
     ),
     "PL623": Code(
         "this machine does not have the node's address",
+        "the directory is of a machine with that address: with another's directory two nodes would have one slice",
         "use the directory of this machine's own node, or give the machine that address",
         Exit.NOT_READY,
     ),
     "PL624": Code(
         "this machine was another node",
+        "with another node's slice living pods would share addresses with that node's",
         "use that node's directory; or, if the machine is another node now, --rename",
         Exit.FAILED,
     ),
     "PL625": Code(
         "the gateway did not answer before an address moved",
+        "some switches let one MAC address a port through; a child with its own MAC is then silent. Nobody could tell",
         "when the gateway is back, see that others still reach this node",
         None,
     ),
     "PL626": Code(
         "another machine has an address of podlan's",
+        "it answered by ARP before podlan added it; two machines with one address cut each other off",
         "give that machine another address, or reserve this one in the inventory and compile again",
         Exit.FAILED,
     ),
     "PL627": Code(
-        "a unit could not be restarted", "see `systemctl status` of it; each run tries again until it restarts", None
+        "a unit could not be restarted",
+        "the files are as planned, but the unit still runs with what it read before",
+        "see `systemctl status` of it; each run tries again until it restarts",
+        None,
+    ),
+    "PL630": Code(
+        "an altname is taken",
+        "the CNI file names the master by it: pods would hang on the other interface",
+        "take it from the other interface (`ip link property del`), or choose another altname",
+        Exit.FAILED,
+    ),
+    "PL631": Code(
+        "plugins are missing and cannot be fetched",
+        "without them every pod fails; all else is as planned by now, but the CNI file is not written before them",
+        "see that the node reaches cni.plugins.url, or put the archive there and name it by file://; each run tries",
+        Exit.NOT_READY,
+    ),
+    "PL632": Code(
+        "plugins of an earlier archive stay",
+        "the inventory names another archive, which could not be had or is not the one; pods keep the old plugins",
+        "see that the node reaches cni.plugins.url and that sha256 is that of the archive; the next run tries again",
+        None,
+    ),
+    "PL633": Code(
+        "plugins are missing and cannot be installed",
+        "what came from the URL is not the archive whose digest was reviewed, or does not hold the plugins, or they "
+        "cannot be written to cni.binDir; nothing of it is installed",
+        "compare cni.plugins.sha256 with the release's own list of digests; a proxy may have answered in its place",
+        Exit.FAILED,
+    ),
+    "PL634": Code(
+        "a plugin that podlan installed was changed by others",
+        "a package may own it by now; podlan overwrites a binary only as long as it is as podlan left it",
+        "remove it, and podlan installs its own; or take url and sha256 from cni.plugins",
+        None,
+    ),
+    "PL635": Code(
+        "a plugin is no longer podlan's",
+        "the plan does not bring it any more; others may use it, so it is not removed",
+        "remove it by hand, if nothing uses it",
+        None,
+    ),
+    "PL636": Code(
+        "the runtime looks elsewhere for CNI",
+        "it would not see podlan's file, or not find the plugins; podlan never rewrites a runtime's own configuration",
+        "change it as told and restart the runtime, or change cni.confDir and cni.binDir",
+        None,
+    ),
+    "PL637": Code(
+        "containerd's CRI plugin is disabled",
+        "Docker's packages ship it so; without it the kubelet cannot use this containerd, and no CNI file is read",
+        "take it from disabled_plugins and restart containerd",
+        None,
+    ),
+    "PL638": Code(
+        "the runtime writes a CNI file itself",
+        "containerd fills conf_template with the node's podCIDR and writes it beside podlan's file: two would decide",
+        "remove conf_template from containerd's configuration and restart it",
+        Exit.FAILED,
+    ),
+    "PL639": Code(
+        "containerd does not read podlan's drop-in",
+        "a file beside config.toml counts only if config.toml imports it",
+        "change config.toml as told and restart containerd",
+        None,
+    ),
+    "PL640": Code(
+        "the runtime's configuration cannot be read",
+        "so nobody can tell where the runtime looks for CNI files and plugins; the runtime may not even start on it",
+        "repair the file",
+        None,
+    ),
+    "PL641": Code(
+        "CRI-O uses another network by name",
+        "cni_default_network names the network of every pod, whatever file comes first",
+        "remove cni_default_network, or set it to podlan's network, and restart CRI-O",
+        None,
+    ),
+    "PL642": Code(
+        "containerd loads several CNI files",
+        "each pod gets an interface of each of them; podlan means its own to be the only one",
+        "set max_conf_num to 1 and restart containerd",
+        None,
+    ),
+    "PL643": Code(
+        "a directory has the network's name",
+        "runtimes with libcni 1.3 or newer chain every `*.conf` of it behind podlan's plugins",
+        "move the files away, unless they are meant so",
+        None,
+    ),
+    "PL644": Code(
+        "another CNI file has the network's name",
+        "CRI-O knows networks by their name: of two with the same name the pods may get the other one",
+        "remove the other file",
+        None,
+    ),
+    "PL645": Code(
+        "a broken CNI file stops the runtime",
+        "containerd loads no network at all when the first file in lexical order is broken: the node becomes NotReady",
+        "repair or remove it",
+        None,
     ),
 }
 

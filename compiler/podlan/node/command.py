@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from podlan import __version__
-from podlan.diagnostics import Exit, PodlanError, as_json, printable
+from podlan.diagnostics import Exit, PodlanError, Severity, as_json, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podlan.node.reconcile import Result
+    from podlan.node.reconcile import Options, Result
+
+_RESYNC = 300.0  # seconds
 
 _EXIT_CODES = """\b
 Exit codes:
   0   done, or nothing to do (a unit that did not restart is a warning, and the next run tries it again)
-  1   refused or failed; nothing is changed, or all is rolled back
+  1   refused or failed; nothing is changed, or all is rolled back (plugins from a wrong archive: all else is done)
   2   wrong usage
   3   --check: this node differs from its plan
   4   the environment: privileges, I/O, a bad plan or directory
   5   the rollback failed too; run it again
-  75  not ready, or another run is under way; try again (systemd does)
+  75  not ready, another run is under way, or plugins could not be fetched (all else is done); try again (systemd does)
 """
 
 
@@ -52,6 +54,20 @@ Exit codes:
     is_flag=True,
     help="This machine is another node now: what podlan applied for the other is removed.",
 )
+@click.option("--watch", is_flag=True, help="Stay, and repair what drifts as soon as the kernel tells of it.")
+@click.option(
+    "--resync",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    show_default=f"{_RESYNC:g}",
+    help="--watch: look at all so often, at files and settings too, whose changes nobody tells.",
+)
+@click.option(
+    "--metrics",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="--watch: write figures for Prometheus, as node_exporter's textfile collector reads them (FILE.prom).",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
@@ -66,6 +82,9 @@ def reconcile(
     wait: float,
     no_restart: bool,
     rename: bool,
+    watch: bool,
+    resync: float | None,
+    metrics: str | None,
     form: str,
     quiet: bool,
     verbose: bool,
@@ -82,6 +101,7 @@ def reconcile(
       podlan reconcile --dry-run output/nodes/node-1    what it would do, as ip commands
       podlan reconcile output/nodes/node-1              do it
       podlan reconcile --check                          is this node still as planned?
+      podlan reconcile --watch                          keep it so, until SIGTERM; SIGHUP reads the plan again
     """
     from podlan.node.copy import COPY  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.files import Root  # noqa: PLC0415 - as above
@@ -89,12 +109,17 @@ def reconcile(
     from podlan.node.reconcile import reconcile as run  # noqa: PLC0415 - as above
 
     preview = dry_run or check
-    result = run(
-        directory or Root(root).shown(COPY),
-        Options(root=root, wait=wait, preview=preview, restart=not no_restart, rename=rename),
-    )
-    if not quiet:
-        for found in result.findings:
+    path = directory or Root(root).shown(COPY)
+    options = Options(root=root, wait=wait, preview=preview, restart=not no_restart, rename=rename)
+    if watch:
+        _watch(ctx, path, options, form=form, resync=resync, metrics=metrics, quiet=quiet, verbose=verbose)
+        return
+    for given, name in ((resync, "--resync"), (metrics, "--metrics")):
+        if given is not None:
+            raise click.UsageError(f"{name} needs --watch", ctx)
+    result = run(path, options)
+    for found in result.findings:
+        if not quiet or found.severity is Severity.ERROR:
             hint = f"; {found.hint}" if verbose and found.hint else ""
             click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
     if form == "json":
@@ -103,6 +128,29 @@ def reconcile(
         _print(result, preview=preview)
     if check and not result.idle:
         ctx.exit(Exit.DIFFERS)
+    if not preview:
+        ctx.exit(result.exit_code)
+
+
+def _watch(
+    ctx: click.Context,
+    path: str,
+    options: Options,
+    *,
+    form: str,
+    resync: float | None,
+    metrics: str | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    others = (options.preview, "--check and --dry-run"), (form != "text", "--format json"), (options.wait, "--wait")
+    for given, names in others:
+        if given:
+            raise click.UsageError(f"--watch goes without {names}", ctx)
+    from podlan.node.keeper import Settings  # noqa: PLC0415 - only who stays pays for it
+    from podlan.node.watch import watch  # noqa: PLC0415 - as above
+
+    watch(Settings(path, options, resync or _RESYNC, metrics or "", quiet=quiet, verbose=verbose))
 
 
 def _print(result: Result, *, preview: bool) -> None:

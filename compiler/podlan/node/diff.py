@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.node.addresses import AddressAdd, AddressMetric, Announce, Gate
+from podlan.node.altnames import altname_changes
 from podlan.node.links import LinkAdd, LinkSet
 from podlan.node.observe import wanted_route
 from podlan.node.operations import SysctlWrite
@@ -67,6 +68,7 @@ def diff(plan: Plan, last: State, observed: Observed, *, unfinished: bool = Fals
         quiet=frozenset(link.name for link in children if unfinished or not _is_heard(link, seen)),
     )
     steps = (
+        _altnames,
         _early_sysctls,
         _links,
         _late_sysctls,
@@ -116,6 +118,10 @@ def _sysctls(situation: Situation, *, late: bool) -> Iterator[Operation]:
         # What a new child brings along must be right before the child is up; the others come before all.
         if situation.is_child(link_of(key)) == late and before != " ".join(value.split()):
             yield SysctlWrite(key, value, before)
+
+
+def _altnames(situation: Situation) -> Iterator[Operation]:
+    return altname_changes(situation.plan, situation.last, situation.observed)
 
 
 def _early_sysctls(situation: Situation) -> Iterator[Operation]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from podlan.plan import File, Plan
 
 UNITS = "/etc/systemd/system"
+START = "start "
+"""Before a unit that is new here, among those to restart."""
 _EXECUTABLE = 0o111
 
 
@@ -51,6 +53,8 @@ def file_changes(directory: NodeDirectory, last: State, root: Root) -> FileChang
         operations += changes
         if changes:
             restart |= dict.fromkeys(file.restart)
+        if file.start and any(isinstance(change, Enable) for change in changes):
+            restart[f"{START}{_unit(file)}"] = None
     for record in last.files:
         try:
             operations += _obsolete(record, directory.plan, root, findings)
@@ -91,8 +95,11 @@ def _merged(file: File, before: FileState | None, earlier: FileRecord | None) ->
 
 
 def _wants(file: File) -> tuple[str, ...]:
-    unit = file.path.rpartition("/")[2]
-    return tuple(f"{UNITS}/{target}.wants/{unit}" for target in file.wanted_by)
+    return tuple(f"{UNITS}/{target}.wants/{_unit(file)}" for target in file.wanted_by)
+
+
+def _unit(file: File) -> str:
+    return file.path.rpartition("/")[2]
 
 
 def _enabled(file: File, root: Root) -> Iterator[Operation]:

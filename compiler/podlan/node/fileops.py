@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podlan.node.files import NotSynced
+
 if TYPE_CHECKING:
     from podlan.node._kernel import Kernel
     from podlan.node.files import FileState, Root
@@ -26,8 +28,11 @@ class FileWrite:
 
     def do(self, kernel: Kernel) -> None:
         """Write it, its owner kept."""
-        del kernel
-        self.root.write(self.path, self.content, self.mode, self.before.owner if self.before else None)
+        try:
+            self.root.write(self.path, self.content, self.mode, self.before.owner if self.before else None)
+        except NotSynced:
+            self.undo(kernel)
+            raise
 
     def undo(self, kernel: Kernel) -> None:
         """Write what was there, or remove the file and the directories that were made for it."""

@@ -22,6 +22,10 @@ class NotPlain(OSError):
     """A symbolic link, or another thing than a file, stands where podlan would read or write a file."""
 
 
+class NotSynced(OSError):
+    """A file is in its place, and nobody knows whether it would still be there after a power cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileState:
     """A file as it is; `link` is the target where it is a symbolic link, and then there is no content."""
@@ -125,7 +129,10 @@ class Root:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=parent)
                 raise
-            os.fsync(parent)
+            try:
+                os.fsync(parent)
+            except OSError as error:
+                raise NotSynced(error.errno, f"{self.shown(path)}: {error.strerror}") from error
 
     def make_directory(self, path: str) -> None:
         """Create a directory and its parents, as far as they are missing."""

@@ -38,6 +38,7 @@ class LinkState:
     alias: str = ""
     up: bool = False
     promisc: bool = False
+    altnames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Observed:
     routes: tuple[RouteState, ...] = ()
     sysctls: dict[str, str | None] = field(default_factory=dict)
     has_ipv6: bool = True
+    owners: dict[str, str] = field(default_factory=dict)
+    """The links that have the names asked for, by name or altname."""
 
     def address(self, link: str, address: str) -> AddressState | None:
         """Find an address of a link."""
@@ -126,14 +129,18 @@ def wanted_route(route: Route) -> RouteState:
     )
 
 
-def observe(kernel: Kernel, names: Iterable[str], sysctls: Iterable[str]) -> Observed:
-    """Look once: the named links and every macvlan, all addresses of them, the main tables, the named sysctls."""
+def observe(kernel: Kernel, names: Iterable[str], sysctls: Iterable[str], altnames: Iterable[str] = ()) -> Observed:
+    """Look once: the named links and every macvlan, all addresses of them, the main tables, the named sysctls.
+
+    `altnames` are names of which it matters who has them.
+    """
     messages = {message.get("ifname"): message for message in kernel.links_of_kind("macvlan")}
     for name in names:
         if name not in messages and (message := kernel.find_link(name)) is not None:
-            messages[name] = message
+            messages[message.get("ifname")] = message
     links = {name: _link(kernel, message) for name, message in messages.items()}
     indexes = {link.index: link.name for link in links.values()}
+    known = {name: link.name for link in links.values() for name in (link.name, *link.altnames)}
     has_ipv6 = kernel.has_ipv6
     routes = [_route(kernel, message, indexes) for message in kernel.routes(socket.AF_INET)]
     if has_ipv6:
@@ -148,6 +155,7 @@ def observe(kernel: Kernel, names: Iterable[str], sysctls: Iterable[str]) -> Obs
         routes=tuple(route for route in routes if route is not None),
         sysctls={key: kernel.sysctl(key) for key in sysctls},
         has_ipv6=has_ipv6,
+        owners={name: known.get(name) or kernel.own_name(name) for name in altnames},
     )
 
 
@@ -155,6 +163,7 @@ def _link(kernel: Kernel, message: Any) -> LinkState:  # noqa: ANN401 - a pyrout
     kind = str(message.get(("linkinfo", "kind")) or "")
     parent = message.get("link")
     controller = message.get("master")
+    more = message.get("prop_list")
     # A parent in another namespace has an index that means something else here.
     is_here = kind == "macvlan" and parent and message.get("link_netnsid") is None
     return LinkState(
@@ -168,6 +177,7 @@ def _link(kernel: Kernel, message: Any) -> LinkState:  # noqa: ANN401 - a pyrout
         alias=str(message.get("ifalias") or ""),
         up=bool(message["flags"] & _UP),
         promisc=bool(message["flags"] & _PROMISC),
+        altnames=tuple(value for name, value in (more["attrs"] if more else ()) if name == "IFLA_ALT_IFNAME"),
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from podlan.node.altnames import taken
 from podlan.node.codes import CODES, finding
 from podlan.node.observe import bare, wanted_route
 from podlan.node.removal import is_own_link, link_of
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 Check = Callable[["Plan", "State", "Observed", "Root"], Iterator["Finding"]]
 
 _NET_ADMIN, _NET_RAW = 12, 13
+_FIRST_ALTNAMES = (5, 5)
 _FIRST_METRICS = (4, 18)
 _FIRST_MACVLAN = (3, 9)
 _RA = 9  # RTPROT_RA
-_LOADED = (".conf", ".conflist", ".json")
 
 
 def preflight(plan: Plan, last: State, observed: Observed, root: Root) -> list[Finding]:
@@ -60,9 +61,13 @@ def _kernel(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator
     del last, observed, root
     release = os.uname().release
     match = re.match(r"(\d+)\.(\d+)", release)
-    version = (int(match[1]), int(match[2])) if match else _FIRST_METRICS
-    needs_metrics = any(address.metric for address in plan.addresses)
-    if version < (_FIRST_METRICS if needs_metrics else _FIRST_MACVLAN):
+    version = (int(match[1]), int(match[2])) if match else _FIRST_ALTNAMES
+    first = _FIRST_MACVLAN
+    if any(link.altnames for link in plan.links):
+        first = _FIRST_ALTNAMES
+    elif any(address.metric for address in plan.addresses):
+        first = _FIRST_METRICS
+    if version < first:
         yield finding("PL602", f"Linux {release} cannot do what the plan needs")
 
 
@@ -88,7 +93,10 @@ def _children(plan: Plan, last: State, observed: Observed, root: Root) -> Iterat
     wanted = {link.name: link for link in plan.links if link.kind == "macvlan"}
     for link in wanted.values():
         state = observed.links.get(link.name)
-        if state is None:
+        owner = observed.owners.get(link.name, "")
+        if state is None and owner:
+            yield finding("PL608", f"{link.name} is an altname of {owner}")
+        elif state is None:
             for other in observed.links.values():
                 if other.master == link.master and other.mode == "passthru" and not is_own_link(other, last):
                     yield finding("PL607", f"{other.name} has {link.master} for itself (mode passthru)")
@@ -96,6 +104,13 @@ def _children(plan: Plan, last: State, observed: Observed, root: Root) -> Iterat
             yield finding("PL608", f"{link.name} exists and is no macvlan ({state.kind or 'a device'})")
         elif state.master != link.master and not is_own_link(state, last):
             yield finding("PL608", f"{link.name} exists and is a child of {state.master or 'another namespace'}")
+
+
+def _altnames(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del root
+    for link, altname, owner in taken(plan, last, observed):
+        whose = "the name of another interface" if altname == owner else f"an altname of {owner}"
+        yield finding("PL630", f"{altname}, which the plan gives to {link}, is {whose}")
 
 
 def _identity(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
@@ -178,23 +193,6 @@ def _sysctls(plan: Plan, last: State, observed: Observed, root: Root) -> Iterato
             yield finding("PL618", f"there is no /proc/sys/{key}")
 
 
-def _cni(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
-    del last, observed
-    if plan.cni is None:
-        return
-    missing = [path for path in plan.cni.plugins if not os.path.exists(root.shown(path))]  # noqa: PTH110 - pathlib costs 10 ms
-    if missing:
-        yield finding("PL611", f"plugin binaries are missing: {', '.join(root.shown(path) for path in missing)}")
-    directory, _, name = plan.cni.file.rpartition("/")
-    try:
-        others = os.listdir(root.shown(directory))  # noqa: PTH208 - as above
-    except OSError:
-        return
-    first = sorted(other for other in others if other.endswith(_LOADED) and other < name)
-    if first:
-        yield finding("PL612", f"{root.shown(directory)}/{first[0]} comes before {name}")
-
-
 def _needs(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
     del last, observed
     for file in plan.files:
@@ -208,10 +206,10 @@ _CHECKS: tuple[Check, ...] = (
     _masters,
     _identity,
     _children,
+    _altnames,
     _adopted,
     _routes,
     _ipv6,
     _sysctls,
-    _cni,
     _needs,
 )

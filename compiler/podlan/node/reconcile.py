@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit
-from podlan.node import services, state, verify
+from podlan.node import release, services, state, verify
 from podlan.node._errors import NotReady, Refused, RollbackFailed, RolledBack, Stopped, Unusable
 from podlan.node._kernel import Kernel
+from podlan.node.altnames import by_own_names
 from podlan.node.apply import apply, deferred, roll_back
 from podlan.node.copy import KeepCopy, is_kept, recover
 from podlan.node.diff import diff
@@ -20,17 +21,19 @@ from podlan.node.files import Root
 from podlan.node.lock import turn
 from podlan.node.observe import Observed, observe
 from podlan.node.preflight import another_node, exit_code, missing_privileges, preflight
+from podlan.node.release import Install
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from podlan.diagnostics import Finding
     from podlan.node.directory import NodeDirectory
     from podlan.node.filediff import FileChanges
     from podlan.node.operations import Operation
+    from podlan.node.release import Supply
     from podlan.node.state import State
+    from podlan.plan import Plan
 
-_LOCK_SECONDS = 30.0
 _POLL = 0.1  # seconds between two looks while waiting for the operating system
 
 
@@ -39,7 +42,7 @@ class Options:
     """How a run goes.
 
     `preview` changes nothing and takes no lock; `wait` seconds for what is not ready; `rename`: this machine may have
-    been another node.
+    been another node; `patience`: seconds to wait for another run to end.
     """
 
     root: str = "/"
@@ -47,13 +50,15 @@ class Options:
     preview: bool = False
     restart: bool = True
     rename: bool = False
+    patience: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a run did, or in a preview would do: the operations' texts in order, and what there is to say.
 
-    `pending` are the commands that the next run gives: units that an earlier one, or this, could not restart.
+    `pending` are the commands that the next run gives: units that an earlier one, or this, could not restart, and
+    plugins that could not be had.
     """
 
     node: str
@@ -69,6 +74,11 @@ class Result:
         return bool(self.operations)
 
     @property
+    def exit_code(self) -> int:
+        """Give how the command ends on it."""
+        return exit_code(list(self.findings)) or Exit.DONE
+
+    @property
     def idle(self) -> bool:
         """Tell whether there was nothing to do, and nothing is left to do."""
         return not (self.operations or self.restarted or self.by_hand or self.pending)
@@ -81,26 +91,41 @@ class _Run:
     root: Root
     kernel: Kernel
     unfinished: bool
+    held: str = ""
 
     def look(self) -> Observed:
         plan, last = self.directory.plan, self.last
         names = dict.fromkeys(name for link in plan.links for name in (link.name, link.master) if name) | dict.fromkeys(
-            [*last.links, *last.promisc, *(route.link for route in (*last.routes, *last.displaced))]
+            [
+                *last.links,
+                *last.promisc,
+                *(route.link for route in (*last.routes, *last.displaced)),
+                *(link for link, _ in last.altnames),
+            ]
         )
         promote = [f"net/ipv4/conf/{link.name}/promote_secondaries" for link in plan.links if link.kind == "macvlan"]
-        return observe(self.kernel, names, dict.fromkeys([*plan.sysctls, *last.sysctls, *promote]))
+        further = [name for link in plan.links for name in ((link.name,) if link.kind == "macvlan" else link.altnames)]
+        return observe(self.kernel, names, dict.fromkeys([*plan.sysctls, *last.sysctls, *promote]), further)
+
+    def by_own_names(self) -> _Run:
+        """Give the run with the masters by the names that the kernel shows, as soon as they are there."""
+        plan = by_own_names(self.directory.plan, self.kernel)
+        return self if plan is self.directory.plan else replace(self, directory=replace(self.directory, plan=plan))
 
     def compare(self, observed: Observed) -> tuple[Operation, ...]:
         return diff(self.directory.plan, self.last, observed, unfinished=self.unfinished)
 
 
-def reconcile(path: str, options: Options) -> Result:
-    """Make this node match the directory; raises a PodlanError that says why it does not, with nothing changed."""
+def reconcile(path: str, options: Options, read: Callable[[str], NodeDirectory] = load) -> Result:
+    """Make this node match the directory; raises a PodlanError that says why it does not, with nothing changed.
+
+    `read` gives the directory, once it is this run's turn.
+    """
     root = Root(options.root)
-    with contextlib.nullcontext() if options.preview else turn(root, _LOCK_SECONDS):
+    with contextlib.nullcontext() if options.preview else turn(root, options.patience):
         if not options.preview:
             recover(root)
-        directory = load(path)
+        directory = read(path)
         if not options.preview:
             _stop_on(list(missing_privileges()))
         last, unfinished = state.recall(root), state.is_unfinished(root)
@@ -112,36 +137,69 @@ def reconcile(path: str, options: Options) -> Result:
 
 
 def _reconcile(run: _Run, options: Options) -> Result:
+    until = time.monotonic() + options.wait
     files = file_changes(run.directory, run.last, run.root)
-    observed, findings = _ready(run, files, options)
+    run, observed, findings = _ready(run, files, options, until)
     network = run.compare(observed)
+    supply = release.supply(run.directory.plan, run.last, run.root, until, preview=options.preview)
+    run = replace(run, held=_held(run.directory.plan, supply))
+    changes = _unheld(files.operations, run.held)
     keep = () if is_kept(run.root, run.directory) else (KeepCopy(run.root, run.directory),)
-    operations: tuple[Operation, ...] = (*network, *files.operations, *keep)
-    result = Result(run.directory.plan.node, tuple(str(operation) for operation in operations), findings)
+    # The plugins come before the file that makes the runtime call them.
+    operations: tuple[Operation, ...] = (*network, *supply.operations, *changes, *keep)
+    result = Result(
+        run.directory.plan.node,
+        tuple(str(operation) for operation in operations),
+        (*findings, *supply.findings),
+        pending=supply.pending,
+    )
     if options.preview:
-        return replace(result, pending=services.commands(run.last.restart))
+        return replace(result, pending=(*result.pending, *services.commands(run.last.restart)))
     intent = _intent(run, files, operations)
     if operations:
         _stop_on(list(verify.taken(operations, run.directory.plan, run.last, observed)))
         doubts = _change(run, observed, operations, intent)
-        result = replace(result, findings=(*findings, *doubts))
+        result = replace(result, findings=(*result.findings, *doubts))
     for copy in keep:
         copy.forget()
-    return _settle(run, files, intent, result, options)
+    return _settle(run, files, intent, result, options, supply)
 
 
-def _ready(run: _Run, files: FileChanges, options: Options) -> tuple[Observed, tuple[Finding, ...]]:
+def _held(plan: Plan, supply: Supply) -> str:
+    """Give the path that is left alone: without its plugins, the CNI file would only make every pod fail."""
+    return plan.cni.file if plan.cni is not None and supply.missing else ""
+
+
+def _unheld(operations: Iterable[Operation], held: str) -> tuple[Operation, ...]:
+    return tuple(operation for operation in operations if not held or getattr(operation, "path", None) != held)
+
+
+def _ready(run: _Run, files: FileChanges, options: Options, until: float) -> tuple[_Run, Observed, tuple[Finding, ...]]:
     """Look until nothing is missing that only time can bring, for at most `wait` seconds."""
-    plan, last = run.directory.plan, run.last
-    first = [] if options.rename else list(another_node(plan, last))
-    end = time.monotonic() + options.wait
+    first = [] if options.rename else list(another_node(run.directory.plan, run.last))
+    first += _around(run)
     while True:
+        run = run.by_own_names()
         observed = run.look()
-        findings = [*first, *preflight(plan, last, observed, run.root), *files.findings]
-        if exit_code(findings) != Exit.NOT_READY or time.monotonic() >= end:
+        findings = [*first, *preflight(run.directory.plan, run.last, observed, run.root), *files.findings]
+        if exit_code(findings) != Exit.NOT_READY or time.monotonic() >= until:
             _stop_on(findings, options.wait)
-            return observed, tuple(findings)
+            return run, observed, tuple(findings)
         time.sleep(_POLL)
+
+
+def _around(run: _Run) -> list[Finding]:
+    """Give what there is to say of others' files that decide about pods, as far as the plan is about pods at all."""
+    findings: list[Finding] = []
+    if run.directory.plan.cni is not None:
+        from podlan.node.cnifiles import cni_findings  # noqa: PLC0415 - each costs some milliseconds
+
+        findings += cni_findings(run.directory, run.last, run.root)
+    if run.directory.plan.runtime is not None:
+        from podlan.node.runtime import runtime_findings  # noqa: PLC0415 - as above
+
+        findings += runtime_findings(run.directory, run.last, run.root)
+    return findings
 
 
 def _stop_on(findings: list[Finding], waited: float = 0.0) -> None:
@@ -157,8 +215,10 @@ def _stop_on(findings: list[Finding], waited: float = 0.0) -> None:
 def _intent(run: _Run, files: FileChanges, operations: tuple[Operation, ...]) -> State:
     changed = [path for operation in files.operations if (path := getattr(operation, "path", None))]
     waiting = services.pending([*run.last.restart, *files.restart], changed)
+    installs = [operation for operation in operations if isinstance(operation, Install)]
     return replace(
         state.intended(run.last, run.directory.plan, files.records, operations),
+        binaries=release.intended(run.last, installs),
         restart=tuple(dict.fromkeys([*run.last.restart, *waiting])),
     )
 
@@ -169,7 +229,7 @@ def _change(run: _Run, observed: Observed, operations: tuple[Operation, ...], in
     with deferred() as signals, _remembered(run, intent, operations):
         apply(operations, run.kernel, signals)
         try:
-            left = (*diff(run.directory.plan, run.last, run.look()), *_left_files(run))
+            left = (*diff(run.directory.plan, run.last, run.look()), *_left_files(run), *_left_binaries(operations))
             verify.require(left, answered)
         except OSError as error:
             roll_back(operations, run.kernel, "verification", error.strerror or str(error))
@@ -177,7 +237,11 @@ def _change(run: _Run, observed: Observed, operations: tuple[Operation, ...], in
 
 
 def _left_files(run: _Run) -> tuple[Operation, ...]:
-    return file_changes(run.directory, run.last, run.root).operations
+    return _unheld(file_changes(run.directory, run.last, run.root).operations, run.held)
+
+
+def _left_binaries(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    return tuple(operation for operation in operations if isinstance(operation, Install) and not operation.is_kept())
 
 
 @contextlib.contextmanager
@@ -199,13 +263,19 @@ def _remembered(run: _Run, intent: State, operations: tuple[Operation, ...]) -> 
 
 
 def _clean(run: _Run) -> None:
-    for path in [*(file.path for file in run.directory.plan.files), *(record.path for record in run.last.files)]:
+    plan = run.directory.plan
+    binaries = [f"{plan.release.directory}/{name}" for name in plan.release.names] if plan.release else []
+    for path in [*(file.path for file in plan.files), *(record.path for record in run.last.files), *binaries]:
         run.root.clean(path)
 
 
-def _settle(run: _Run, files: FileChanges, intent: State, result: Result, options: Options) -> Result:
+def _settle(run: _Run, files: FileChanges, intent: State, result: Result, options: Options, supply: Supply) -> Result:
     """Remember the end of the run; units restart after that, and are remembered as waiting until they have."""
-    final = state.settled(intent, run.directory.plan, files.records)
+    plan = run.directory.plan
+    final = replace(
+        state.settled(intent, plan, files.records),
+        binaries=release.settled(plan, run.last, supply.operations, run.root),
+    )
     if result.changed or final != run.last:  # a run with changes left its intent on the disk
         state.remember(run.root, final)
     if result.changed or run.unfinished:
@@ -220,5 +290,5 @@ def _settle(run: _Run, files: FileChanges, intent: State, result: Result, option
         findings=(*result.findings, *restarts.findings),
         restarted=restarts.done,
         by_hand=restarts.by_hand,
-        pending=services.commands(restarts.pending),
+        pending=(*result.pending, *services.commands(restarts.pending)),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.node.codes import finding
-from podlan.node.filediff import UNITS
+from podlan.node.filediff import START, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,9 @@ def restart(units: tuple[str, ...], root: Root, *, allowed: bool) -> Restarts:
 
 def command(unit: str) -> str:
     """Give what tells a unit, or systemd itself."""
-    return f"systemctl {_RELOAD}" if unit == _RELOAD else f"systemctl try-restart {unit}"
+    if unit == _RELOAD or unit.startswith(START):
+        return f"systemctl {unit}"
+    return f"systemctl try-restart {unit}"
 
 
 def commands(units: Iterable[str]) -> tuple[str, ...]:

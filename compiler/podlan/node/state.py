@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from podlan.node._errors import BadState, Unusable
 from podlan.node.addresses import AddressMetric
+from podlan.node.altnames import AltnameAdd
 from podlan.node.links import LinkSet
 from podlan.node.observe import RouteState, wanted_route
 from podlan.node.operations import SysctlWrite
+from podlan.node.release import Binary
 from podlan.node.routes import RouteReplace
 from podlan.plan import PROTOCOL
 
@@ -48,7 +50,7 @@ class State:
     where the key came with podlan's own link).
 
     `boot` names the boot and the network namespace that the kernel's part holds for; `restart` are units
-    that still wait for their restart.
+    that still wait for their restart. `altnames` are those that podlan added.
     """
 
     node: str = ""
@@ -60,7 +62,9 @@ class State:
     metrics: dict[str, int] = field(default_factory=dict)
     displaced: tuple[RouteState, ...] = ()
     sysctls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    altnames: tuple[tuple[str, str], ...] = ()
     files: tuple[FileRecord, ...] = ()
+    binaries: tuple[Binary, ...] = ()
     restart: tuple[str, ...] = ()
 
 
@@ -87,7 +91,7 @@ def recall(root: Root) -> State:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadState(shown, "it is not what podlan wrote") from error
     if state.boot != this_boot():
-        return State(node=state.node, files=state.files)
+        return State(node=state.node, files=state.files, binaries=state.binaries)
     return state
 
 
@@ -102,10 +106,12 @@ def _state(document: dict[str, Any]) -> State:
         metrics=dict(document["metrics"]),
         displaced=tuple(_route(route) for route in document["displaced"]),
         sysctls={key: (before, value) for key, (before, value) in document["sysctls"].items()},
+        altnames=tuple((link, altname) for link, altname in document.get("altnames", ())),
         files=tuple(
             FileRecord(**{**record, "flags": tuple(record["flags"]), "wants": tuple(record["wants"])})
             for record in document["files"]
         ),
+        binaries=tuple(Binary(**record) for record in document.get("binaries", ())),
         restart=tuple(document["restart"]),
     )
 
@@ -152,8 +158,11 @@ def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations:
     promisc, metrics, sysctls = dict(last.promisc), dict(last.metrics), dict(last.sysctls)
     displaced = {route.key: route for route in last.displaced}
     adopted = {(address.link, address.address) for address in plan.addresses if address.adopt}
+    altnames = last.altnames
     for operation in operations:
         match operation:
+            case AltnameAdd(link=link, altname=altname):
+                altnames = _union(altnames, ((link, altname),))
             case LinkSet(name=name, attribute="promisc", before=before):
                 promisc.setdefault(name, before)
             case AddressMetric(state=state) if state.key in adopted:
@@ -173,6 +182,7 @@ def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations:
         metrics=metrics,
         displaced=tuple(displaced.values()),
         sysctls=sysctls,
+        altnames=altnames,
     )
 
 
@@ -181,12 +191,14 @@ def settled(intent: State, plan: Plan, records: Iterable[FileRecord]) -> State:
     promisc = {link.name for link in plan.links if link.promisc is not None}
     metrics = {f"{address.link} {address.address}" for address in plan.addresses if address.adopt}
     replaced = {wanted_route(route).key for route in plan.routes}
+    altnames = {(link.name, altname) for link in plan.links for altname in link.altnames}
     return replace(
         _applied(intent, plan, records),
         promisc={name: before for name, before in intent.promisc.items() if name in promisc},
         metrics={key: metric for key, metric in intent.metrics.items() if key in metrics},
         displaced=tuple(route for route in intent.displaced if route.key in replaced),
         sysctls={key: values for key, values in intent.sysctls.items() if key in plan.sysctls},
+        altnames=tuple(one for one in intent.altnames if one in altnames),
     )
 
 
@@ -200,6 +212,11 @@ def _applied(last: State, plan: Plan, records: Iterable[FileRecord]) -> State:
         routes=tuple(wanted_route(route) for route in plan.routes),
         files=tuple(records),
     )
+
+
+def obsolete(last: State, plan: Plan) -> set[str]:
+    """Give the whole files that podlan wrote and the plan has no more: the run removes them."""
+    return {record.path for record in last.files if record.digest} - {file.path for file in plan.files}
 
 
 def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podlan.output._errors import Busy, CannotWrite, OutputInsideSite
+from podlan.output._owned import CLUSTER, NODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,10 +94,10 @@ def _take(descriptor: int, directory: Path, deadline: float) -> None:
 
 
 def refuse_nesting(out: Path, site: Path) -> None:
-    """Refuse an output inside the site's directory, or a site inside the output's nodes."""
+    """Refuse an output inside the site's directory, or a site inside the output's own directories."""
     real_out = out.resolve()
     real_site = site.resolve()
     directory = real_site if real_site.is_dir() else real_site.parent
     inside = real_out.is_relative_to(directory) if site.is_dir() else real_out == real_site
-    if inside or directory.is_relative_to(real_out / "nodes"):
+    if inside or any(directory.is_relative_to(real_out / name) for name in (NODES, CLUSTER)):
         raise OutputInsideSite(out, site)

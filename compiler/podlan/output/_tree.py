@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podlan.output._errors import CannotWrite
-from podlan.output._owned import MANIFEST, MARKER, NODES, listed, node_directories
+from podlan.output._owned import MANIFEST, MARKER, NODES, directories, listed
 from podlan.output._reader import Reader
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ class Difference:
         return bool(self.missing or self.stale or self.orphaned)
 
 
-def compare(out: Path, nodes: Mapping[str, Mapping[str, bytes]], marker: bytes = b"") -> Difference:
-    """Tell how the tree at `out` differs from {node: {relative path: content}} and, if there is one, the marker.
+def compare(out: Path, trees: Mapping[str, Mapping[str, bytes]], marker: bytes = b"") -> Difference:
+    """Tell how the output differs from {directory: {relative path: content}} and, if there is one, the marker.
 
-    Raises CannotWrite for whatever would stand in the way of making it equal.
+    A directory is `cluster` or `nodes/NODE`. Raises CannotWrite for whatever would stand in the way of making it equal.
     """
     reader = Reader(out)
     for name in (STAGE, NODES):
@@ -40,9 +40,9 @@ def compare(out: Path, nodes: Mapping[str, Mapping[str, bytes]], marker: bytes =
     difference = Difference()
     wanted = {MARKER: marker} if marker else {}
     _sort_in(difference, reader, wanted.items())
-    for node, files in nodes.items():
-        _sort_in(difference, reader, ((f"{NODES}/{node}/{path}", content) for path, content in files.items()))
-    difference.orphaned += _orphans(reader, nodes, out)
+    for directory, files in trees.items():
+        _sort_in(difference, reader, ((f"{directory}/{path}", content) for path, content in files.items()))
+    difference.orphaned += _orphans(reader, trees, out)
     for names in (difference.missing, difference.stale, difference.orphaned):
         names.sort()
     return difference
@@ -57,21 +57,20 @@ def _sort_in(difference: Difference, reader: Reader, wanted: Iterable[tuple[str,
             difference.stale.append(name)
 
 
-def _orphans(reader: Reader, nodes: Mapping[str, Mapping[str, bytes]], out: Path) -> Iterator[str]:
-    """Name the files that podlan wrote, by the manifests that are there, for a node or a path that is no more."""
-    for directory in node_directories(out):
-        node = directory.name
-        files = nodes.get(node, {})
+def _orphans(reader: Reader, trees: Mapping[str, Mapping[str, bytes]], out: Path) -> Iterator[str]:
+    """Name the files that podlan wrote, by the manifests that are there, for a directory or a path that is no more."""
+    for directory in directories(out):
+        files = trees.get(directory, {})
         try:
-            manifest = reader.content(f"{NODES}/{node}/{MANIFEST}")
+            manifest = reader.content(f"{directory}/{MANIFEST}")
         except CannotWrite:
             if files:
                 raise
             continue  # of others, who may have links and directories of any name
         if files and manifest == files.get(MANIFEST):
             continue
-        for path in listed(node, manifest):
-            name = f"{NODES}/{node}/{path}"
+        for path in listed(directory, manifest):
+            name = f"{directory}/{path}"
             if path not in files and reader.has(name):
                 yield name
 

@@ -12,11 +12,14 @@ from podlan.plan._model import (
     Mode,
     Plan,
     Probe,
+    Release,
     Route,
+    Runtime,
 )
-from podlan.plan._places import WRITABLE, may_write
+from podlan.plan._places import INSTALLABLE, WRITABLE, may_install, may_write
 
 __all__ = [
+    "INSTALLABLE",
     "PLAN_VERSION",
     "PROTOCOL",
     "WRITABLE",
@@ -29,8 +32,11 @@ __all__ = [
     "Mode",
     "Plan",
     "Probe",
+    "Release",
     "Route",
+    "Runtime",
     "decode",
     "encode",
+    "may_install",
     "may_write",
 ]

@@ -6,12 +6,13 @@ The node trusts nothing by accident: a key it does not know is something it woul
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from podlan.diagnostics import Exit, PodlanError
-from podlan.plan._model import PLAN_VERSION, Address, Cni, EnvFlags, File, Link, Plan, Probe, Route
+from podlan.plan._model import PLAN_VERSION, Address, Cni, EnvFlags, File, Link, Plan, Probe, Release, Route, Runtime
 
 _T = TypeVar("_T")
 _Parser = Callable[[object, str], Any]
@@ -37,13 +38,17 @@ def encode(plan: Plan) -> dict[str, object]:
 
 
 def _encode(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the model's dataclasses
-    encoded: dict[str, object] = {}
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if item == _default(field):
-            continue
-        encoded[_camel(field.name)] = _encode_item(item)
-    return encoded
+    return {
+        key: _encode_item(item)
+        for name, key, default in _fields(type(value))  # type: ignore[arg-type]  # a class can be hashed
+        if (item := getattr(value, name)) != default
+    }
+
+
+@functools.cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, str, object], ...]:
+    """Give a dataclass's fields: name, key in JSON, default."""
+    return tuple((field.name, _camel(field.name), _default(field)) for field in dataclasses.fields(kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> object:
@@ -53,11 +58,11 @@ def _default(field: dataclasses.Field[Any]) -> object:
 
 
 def _encode_item(item: object) -> object:
-    if dataclasses.is_dataclass(item):
-        return _encode(item)
+    if isinstance(item, str | bool | int | dict):
+        return item
     if isinstance(item, tuple):
         return [_encode_item(part) for part in item]
-    return item
+    return _encode(item)
 
 
 def _camel(name: str) -> str:
@@ -165,6 +170,7 @@ _LINK = {
     "mode": _one_of("bridge", "private", "vepa", "passthru"),
     "mac": _text,
     "alias": _text,
+    "altnames": _list(_text),
 }
 _ADDRESS = {"link": _text, "address": _text, "metric": _metric, "adopt": _flag, "announce": _flag}
 _ROUTE = {
@@ -183,7 +189,15 @@ _FILE = {
     "block": _list(_text),
     "restart": _list(_text),
     "wantedBy": _list(_text),
+    "start": _flag,
     "needs": _list(_text),
+}
+_RELEASE = {"version": _text, "url": _text, "sha256": _text, "directory": _text, "names": _list(_text)}
+_RUNTIME = {
+    "name": _one_of("containerd", "cri-o", "docker"),
+    "confDir": _text,
+    "binDir": _text,
+    "version": _text,
 }
 _PLAN = {
     "node": _text,
@@ -195,4 +209,6 @@ _PLAN = {
     "probes": _list(_record(Probe, {"link": _text, "address": _text})),
     "cni": _record(Cni, {"file": _text, "plugins": _list(_text)}),
     "identity": _list(_text),
+    "release": _record(Release, _RELEASE),
+    "runtime": _record(Runtime, _RUNTIME),
 }

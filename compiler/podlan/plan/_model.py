@@ -18,10 +18,10 @@ Mode = Literal["bridge", "private", "vepa", "passthru"]
 class Link:
     """An interface.
 
-    `kind` 'master': it exists already; podlan waits for it, sets its promiscuous flag (None: leaves it)
-    and never creates or deletes it. `kind` 'macvlan': podlan's own child of `master`, up, with this mode,
-    MAC and alias. In mode passthru the child has its master's MAC, and `mac` is not set. Every link that addresses,
-    routes and probes name stands in the plan's links.
+    `kind` 'master': it exists already; podlan waits for it, sets its promiscuous flag (None: leaves it), gives it
+    the `altnames` it lacks (kernel 5.5), and never creates or deletes it. `kind` 'macvlan': podlan's own child of
+    `master`, up, with this mode, MAC and alias. In mode passthru the child has its master's MAC, and `mac` is not
+    set. Every link that addresses, routes and probes name stands in the plan's links.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Link:
     mode: Mode = "bridge"
     mac: str = ""
     alias: str = ""
+    altnames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class File:
     `source`: the whole file, at this path relative to the node's directory. `env_flags`: merged into
     the file's other flags and lines, which stay. `block`: these lines between podlan's marks, the rest
     of the file stays. `mode` is octal text ('0644'). `restart`: units that read the file only at their
-    start. `wanted_by`: for a systemd unit, the targets that pull it in. `needs`: programs that the file calls, by
+    start. `wanted_by`: for a systemd unit, the targets that pull it in; `start`: begin with it as soon as it is new,
+    and do not wait for the next boot. `needs`: programs that the file calls, by
     absolute path; without them it is of no use.
     """
 
@@ -93,6 +95,7 @@ class File:
     block: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     wanted_by: tuple[str, ...] = ()
+    start: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -113,11 +116,41 @@ class Cni:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """The archive (tar, compressed or not) that the plugin binaries come from.
+
+    `url` is https, http or file; `sha256` that of the archive, in hexadecimal; `names` are the binaries to put into
+    `directory`.
+    """
+
+    version: str
+    url: str
+    sha256: str
+    directory: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What preflight compares with the container runtime's own configuration.
+
+    `version` is empty where the inventory does not say it; the directories are where the runtime must look for CNI
+    files and for plugins.
+    """
+
+    name: Literal["containerd", "cri-o", "docker"]
+    conf_dir: str
+    bin_dir: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a node must have.
 
     `sysctls` maps a path below /proc/sys to its value, in the order to write them. `identity`: the node's own
-    addresses, without prefix length: a machine whose master does not have them all is another node.
+    addresses, without prefix length: a machine whose master does not have them all is another node. `release`: where
+    missing plugin binaries come from.
     """
 
     node: str
@@ -129,3 +162,5 @@ class Plan:
     probes: tuple[Probe, ...] = ()
     cni: Cni | None = None
     identity: tuple[str, ...] = ()
+    release: Release | None = None
+    runtime: Runtime | None = None

@@ -17,6 +17,7 @@ WRITABLE = (
     "/etc/sysconfig/",
     "/etc/sysctl.d/",
     "/etc/systemd/",
+    "/etc/tmpfiles.d/",
     "/etc/udev/rules.d/",
     "/opt/",
     "/run/",
@@ -26,6 +27,14 @@ WRITABLE = (
     "/usr/local/lib/podlan/",
 )
 """Directories end in /, files are whole, and * stands for any ending."""
+
+INSTALLABLE = ("/opt/", "/usr/lib/cni/", "/usr/libexec/cni/", "/usr/local/", "/var/lib/rancher/")
+"""Directories, further than which no plan installs programs: those in which runtimes look for CNI plugins."""
+
+
+def may_install(path: str) -> bool:
+    """Tell whether a plan may install a program at this absolute path, which holds no '..'."""
+    return path.startswith(INSTALLABLE)
 
 
 def may_write(path: str) -> bool:

@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from typing import TYPE_CHECKING
 
-from podlan import __version__
-from podlan.plan import Cni, Plan, encode
+from podlan.plan import encode
 from podlan.render._artifact import Artifact, json_text
-from podlan.render._boot import boot, boot_script
-from podlan.render._cni import cni, cni_path
+from podlan.render._boot import boot_hook, boot_script
+from podlan.render._cni import cni, cni_facts
+from podlan.render._dhcp import dhcp_daemon
+from podlan.render._guards import guards
+from podlan.render._install import install_script
 from podlan.render._kubelet import kubelet
+from podlan.render._manifest import MANIFEST_VERSION, manifest
+from podlan.render._multus import secondary_networks
+from podlan.render._own import OwnFiles
+from podlan.render._release import release_facts
+from podlan.render._runtime import runtime, runtime_facts
+from podlan.render.cluster import render_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from podlan.planning import Blueprint
 
-MANIFEST_VERSION = 1
+RENDERERS: tuple[Callable[[Blueprint], Iterator[Artifact]], ...] = (
+    cni,
+    secondary_networks,
+    runtime,
+    kubelet,
+    dhcp_daemon,
+    guards,
+)
+"""Every renderer gives artifacts of one node; the order is that of the plan's files, and what runs at boot is last."""
 
-RENDERERS: tuple[Callable[[Blueprint], Iterator[Artifact]], ...] = (cni, kubelet, boot)
-"""Every renderer gives artifacts of one node; the order is that of the plan's files."""
+
+def artifacts(blueprint: Blueprint, own: Iterable[Artifact] = ()) -> list[Artifact]:
+    """Render what podlan itself writes on a node; its unit must be able to write the site's own files, too."""
+    made = [artifact for renderer in RENDERERS for artifact in renderer(blueprint)]
+    return [*made, boot_hook(blueprint, [artifact.file for artifact in (*made, *own)])]
 
 
-def render(blueprint: Blueprint) -> dict[str, bytes]:
-    """Render one node's directory: {path relative to it: content}, manifest.json included, in sorted order."""
-    artifacts = [artifact for renderer in RENDERERS for artifact in renderer(blueprint)]
+def render(blueprint: Blueprint, own: Iterable[Artifact] = ()) -> dict[str, bytes]:
+    """Render one node's directory: {path relative to it: content}, manifest.json included, in sorted order.
+
+    `own` are the site's own files.
+    """
+    own = tuple(own)
+    delivered = [*artifacts(blueprint, own), *own]
     plan = dataclasses.replace(
-        blueprint.network, files=tuple(artifact.file for artifact in artifacts), cni=_cni_facts(blueprint)
+        blueprint.network,
+        files=tuple(artifact.file for artifact in delivered),
+        cni=cni_facts(blueprint),
+        release=release_facts(blueprint),
+        runtime=runtime_facts(blueprint),
     )
-    files = {artifact.file.source: artifact.content for artifact in artifacts if artifact.content is not None}
+    files = {artifact.file.source: artifact.content for artifact in delivered if artifact.content is not None}
     files["plan.json"] = json_text(encode(plan))
     files["boot.sh"] = boot_script(plan)
-    files["manifest.json"] = manifest(plan, files)
+    files["install.sh"] = install_script(plan)
+    files["manifest.json"] = manifest({"node": plan.node}, files)
     return dict(sorted(files.items()))
 
 
-def _cni_facts(blueprint: Blueprint) -> Cni:
-    directory = blueprint.node.cni.bin_dir
-    return Cni(cni_path(blueprint), (f"{directory}/macvlan", f"{directory}/host-local"))
-
-
-def manifest(plan: Plan, files: dict[str, bytes]) -> bytes:
-    """Write the digests of a node's files; nothing of it depends on when or where it was compiled."""
-    digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(files.items())}
-    return json_text({"version": MANIFEST_VERSION, "node": plan.node, "podlan": __version__, "files": digests})
-
-
-__all__ = ["MANIFEST_VERSION", "RENDERERS", "Artifact", "manifest", "render"]
+__all__ = [
+    "MANIFEST_VERSION",
+    "RENDERERS",
+    "Artifact",
+    "OwnFiles",
+    "artifacts",
+    "manifest",
+    "render",
+    "render_cluster",
+]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podlan.plan import PROTOCOL, File, Plan
-from podlan.render._artifact import HEADER, Artifact, Plain, templates, unit_escape
+from podlan.plan import PROTOCOL, WRITABLE, File, Plan
+from podlan.render._artifact import HEADER, Artifact, Plain, templates, unit_escape, unit_word
+from podlan.render._release import release_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from podlan.planning import Blueprint
 
@@ -19,20 +20,54 @@ PROGRAM = "/usr/local/sbin/podlan-node.pyz"
 _RC_LOCAL = {"kubeadm-rpm": "/etc/rc.d/rc.local", "legacy": "/etc/rc.d/rc.local"}
 """Red Hat's systemd-rc-local-generator runs /etc/rc.d/rc.local, Debian's /etc/rc.local."""
 
+_OWN = {"/run/podlan", "/var/lib/podlan"}
+"""Lock and state. Not by RuntimeDirectory=, which empties it at a stop, dataDir included, before systemd 235."""
+_TOO_WIDE = "/run/"
 
-def boot(plan: Blueprint) -> Iterator[Artifact]:
-    """Render the hook by which the node's operating system calls podlan, or boot.sh, at every start."""
+
+def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
+    """Render the hook by which the node's operating system calls podlan, or boot.sh, at every start.
+
+    `files` are the node's other ones: the unit must be able to write them.
+    """
     if plan.node.boot == "rc.local":
         path = _RC_LOCAL.get(plan.node.cluster.distribution, "/etc/rc.local")
-        yield Artifact(File(path, mode="0755", block=(f"/bin/sh {NODE_DIRECTORY}/boot.sh",)))
-        return
-    template = templates().get_template("podlan-reconcile.service")
-    device = f"sys-subsystem-net-devices-{unit_escape(plan.attachment.interface)}.device"
-    text = template.render(
-        header=Plain(HEADER), device=Plain(device), program=Plain(PROGRAM), directory=Plain(NODE_DIRECTORY)
+        return Artifact(File(path, mode="0755", block=(f"/bin/sh {NODE_DIRECTORY}/boot.sh",)))
+    masters = [link.name for link in plan.network.links if link.kind == "master"]
+    release = release_facts(plan)
+    needed = {_directory(path) for path in (*(file.path for file in files), UNIT, NODE_DIRECTORY)} | _OWN
+    needed |= {release.directory} if release else set()
+    text = (
+        templates()
+        .get_template("podlan-reconcile.service")
+        .render(
+            header=Plain(HEADER),
+            devices=[Plain(f"sys-subsystem-net-devices-{unit_escape(name)}.device") for name in masters],
+            directories=[Plain(unit_word(directory)) for directory in sorted(needed)],
+            places=[Plain(unit_word(f"-{place}")) for place in _outermost({*_places(), *needed})],
+            program=Plain(PROGRAM),
+            node=Plain(NODE_DIRECTORY),
+            watch=plan.node.boot == "systemd-watch",
+        )
     )
     file = File(UNIT, source=f"rootfs{UNIT}", wanted_by=("multi-user.target",), needs=(PROGRAM,))
-    yield Artifact(file, text.encode())
+    return Artifact(file, text.encode())
+
+
+def _directory(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _places() -> set[str]:
+    """Give the directories in which any plan may write: an earlier one's files are removed there."""
+    return {place.rstrip("/") for place in WRITABLE if place.endswith("/") and place != _TOO_WIDE}
+
+
+def _outermost(directories: set[str]) -> list[str]:
+    """Leave out what lies below another."""
+    return sorted(
+        directory for directory in directories if not any(directory.startswith(f"{other}/") for other in directories)
+    )
 
 
 def boot_script(plan: Plan) -> bytes:
@@ -47,14 +82,33 @@ def boot_script(plan: Plan) -> bytes:
         protocol=PROTOCOL,
         masters=masters,
         children=children,
-        early=[item for item in plan.sysctls.items() if not _concerns(item[0], names)],
+        altnames=[(link.name, altname) for link in masters for altname in link.altnames],
+        early=[
+            (*_around(key, {link.name for link in masters}), value)
+            for key, value in plan.sysctls.items()
+            if not _concerns(key, names)
+        ],
         late=[item for item in plan.sysctls.items() if _concerns(item[0], names)],
         fallbacks=[route for route in plan.routes if route.link not in names],
         routes=[route for route in plan.routes if route.link in names],
-        own=[address for address in plan.addresses if not address.adopt],
+        addresses=sorted(plan.addresses, key=lambda address: address.adopt),
         adopted=[address for address in plan.addresses if address.adopt],
+        promisc=[link for link in masters if link.promisc is not None],
     )
     return text.encode()
+
+
+def _around(sysctl: str, interfaces: set[str]) -> tuple[str, str, str]:
+    """Split a key at the interface it is about, if it is about one."""
+    parts = sysctl.split("/")
+    for index, part in enumerate(parts):
+        if part in interfaces:
+            return (
+                "".join(f"{part}/" for part in parts[:index]),
+                part,
+                "".join(f"/{part}" for part in parts[index + 1 :]),
+            )
+    return sysctl, "", ""
 
 
 def _concerns(sysctl: str, interfaces: set[str]) -> bool:

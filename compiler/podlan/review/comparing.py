@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podlan.review.filechanges import delivered_changes, file_changes
+from podlan.review.filechanges import delivered_changes, file_changes, program_changes
 from podlan.review.linkchanges import link_changes
 from podlan.review.model import Change, Kind, Risk, addresses
 from podlan.review.slicechanges import slice_changes
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from podlan.addressing import Range
     from podlan.review.forms import Form
 
-COMPARISONS: tuple[Callable[[Form, Form], Iterator[Change]], ...] = (slice_changes, link_changes, file_changes)
+COMPARISONS: tuple[Callable[[Form, Form], Iterator[Change]], ...] = (
+    slice_changes,
+    link_changes,
+    file_changes,
+    program_changes,
+)
 
 
 def compare(old: Form | None, new: Form | None) -> tuple[Change, ...]:

@@ -9,6 +9,7 @@ from podlan.review.model import Change, Kind, Risk, differing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podlan.plan import Release, Runtime
     from podlan.review.forms import FileForm, Form
 
 _NEXT_PODS = "pods that run keep what they have; new ones get this"
@@ -32,6 +33,32 @@ def file_changes(old: Form, new: Form) -> Iterator[Change]:
             texts.append(path)
     if texts:
         yield Change(Kind.TEXT, Risk.NONE, f"only text: {', '.join(texts)}")
+
+
+def program_changes(old: Form, new: Form) -> Iterator[Change]:
+    """Compare where a node's plugins come from, and what its runtime is expected to be."""
+    was, now = old.plan.release, new.plan.release
+    if was != now:
+        what = f"plugins come from {_release(now)} (was {_release(was)})"
+        yield Change(Kind.FUTURE_PODS, Risk.LOW, what, "the plugins that podlan installed are replaced; pods run on")
+    before, after = old.plan.runtime, new.plan.runtime
+    if before != after:
+        what = f"the runtime is expected to be {_runtime(after)} (was {_runtime(before)})"
+        yield Change(Kind.TEXT, Risk.NONE, what, "preflight compares it with the node's own configuration")
+
+
+def _release(release: Release | None) -> str:
+    if release is None:
+        return "nowhere"
+    names = ", ".join(release.names)
+    return f"{release.url} {release.version} (SHA-256 {release.sha256[:12]}) for {names} in {release.directory}"
+
+
+def _runtime(runtime: Runtime | None) -> str:
+    if runtime is None:
+        return "any"
+    version = f" {runtime.version}" if runtime.version else ""
+    return f"{runtime.name}{version} with {runtime.conf_dir} and {runtime.bin_dir}"
 
 
 def delivered_changes(old: Form, new: Form) -> Iterator[Change]:

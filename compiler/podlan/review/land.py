@@ -31,6 +31,9 @@ class Use(enum.Enum):
     SHIM = "shim"
     QUARANTINE = "quarantine"
     RESERVED = "reserved"
+    DHCP = "dhcp"
+    ROUTER = "router"
+    SERVER = "dns-server"
     WITHHELD = "withheld"
     FREE_SHIM = "free-for-shims"
     FREE = "free"
@@ -45,6 +48,9 @@ OF_CLAIMS = {
     Kind.GATEWAY: Use.GATEWAY,
     Kind.NODE: Use.NODE,
     Kind.RESERVED: Use.RESERVED,
+    Kind.DHCP: Use.DHCP,
+    Kind.ROUTER: Use.ROUTER,
+    Kind.SERVER: Use.SERVER,
     Kind.WITHHELD: Use.WITHHELD,
 }
 

@@ -66,6 +66,15 @@ def _link(was: Link, now: Link, cost: str) -> Iterator[Change]:
         states = {None: "left alone", True: "on", False: "off"}
         text = f"link {name} changes in place: promisc {states[was.promisc]} -> {states[now.promisc]}"
         yield Change(Kind.HOST_LINK, Risk.LOW, text, "set while everything runs")
+    for altname in now.altnames:
+        if altname not in was.altnames:
+            yield Change(
+                Kind.HOST_LINK, Risk.LOW, f"link {name} gets the altname {altname}", "set while everything runs"
+            )
+    for altname in was.altnames:
+        if altname not in now.altnames:
+            cost = "a CNI file that names the interface by it finds none: its pods are not made"
+            yield Change(Kind.HOST_LINK, Risk.MEDIUM, f"link {name} loses the altname {altname}", cost)
     if was.alias != now.alias:
         yield Change(Kind.TEXT, Risk.NONE, f"link {name}: alias '{was.alias}' -> '{now.alias}'")
 

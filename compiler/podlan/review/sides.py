@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NODES = "nodes"
 _MANIFEST = "manifest.json"
+_MARKER = "site.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def load(argument: str) -> Side:
         raise NoSuchSide(argument)
     tree = revisions.find(argument)
     nodes = _committed(tree)
-    if nodes:
+    if nodes is not None:
         return Side(argument, nodes)
     with _directory() as into:
         return Side(argument, _read(tree.write(into), argument))
@@ -81,11 +82,13 @@ def _read(path: Path, name: str) -> Mapping[str, Files]:
     return dict(_output(path, name)) if is_output(path) else _site(path, name)
 
 
-def _committed(tree: revisions.Tree) -> Mapping[str, Files]:
-    """Read an output from git without writing it anywhere; nothing, if the tree is none."""
+def _committed(tree: revisions.Tree) -> Mapping[str, Files] | None:
+    """Read an output from git without writing it anywhere; None, if the tree is no output."""
     parts = [(entry, entry.path.split("/", 2)) for entry in tree.entries if entry.is_plain]
     inside = [(entry, part[1], part[2]) for entry, part in parts if part[0] == _NODES and len(part) == 3]  # noqa: PLR2004 - nodes, NODE, the rest
     ours = {node for _, node, path in inside if path == _MANIFEST}
+    if not ours and not any(entry.path == _MARKER for entry in tree.entries):
+        return None
     wanted = [found for found in inside if found[1] in ours]
     files: dict[str, dict[str, bytes]] = {node: {} for node in sorted(ours)}
     for (_, node, path), content in zip(wanted, tree.contents([entry for entry, _, _ in wanted]), strict=True):
@@ -94,10 +97,12 @@ def _committed(tree: revisions.Tree) -> Mapping[str, Files]:
 
 
 def is_output(path: Path) -> bool:
-    """Tell an output from a site: nodes/ holds directories with manifests, or is all there is.
+    """Tell an output from a site: it has podlan's mark, or nodes/ holds directories with manifests, or is all there is.
 
     A site may well have a directory of that name for its *.yaml files.
     """
+    if (path / _MARKER).is_file():
+        return True
     try:
         directories = sorted((path / _NODES).iterdir())
     except OSError:
@@ -108,7 +113,7 @@ def is_output(path: Path) -> bool:
 
 
 def _output(path: Path, name: str) -> Iterator[tuple[str, Files]]:
-    for directory in sorted((path / _NODES).iterdir()):
+    for directory in sorted((path / _NODES).glob("*")):
         if (directory / _MANIFEST).is_file() and not directory.is_symlink():
             yield directory.name, _node(directory, f"{name}/{_NODES}/{directory.name}")
 

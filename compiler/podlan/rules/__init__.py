@@ -4,25 +4,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podlan.rules import _addresses, _cni, _networks, _references, _renames, _versions
+from podlan.rules import (
+    _addresses,
+    _capacity,
+    _chain,
+    _cni,
+    _files,
+    _kubelet,
+    _kubelet_config,
+    _masters,
+    _networks,
+    _plugins,
+    _references,
+    _registration,
+    _renames,
+    _runtime,
+    _services,
+    _versions,
+    _wire,
+)
 from podlan.rules._registry import Rule
+from podlan.rules._silence import silenced
 from podlan.rules._stages import stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podlan.addressing import Ground
+    from podlan.addressing import Allocation, Ground
     from podlan.diagnostics import Explanation, Finding
     from podlan.inventory import Site
 
-RULES: tuple[Rule, ...] = (
+_BEFORE: tuple[Rule[Mapping[str, Ground]], ...] = (
     *_addresses.RULES,
     *_networks.RULES,
     *_references.RULES,
     *_renames.RULES,
+    *_masters.RULES,
+    *_chain.RULES,
+    *_wire.RULES,
+    *_services.RULES,
     *_versions.RULES,
     *_cni.RULES,
+    *_kubelet.RULES,
+    *_kubelet_config.RULES,
+    *_registration.RULES,
+    *_runtime.RULES,
+    *_plugins.RULES,
+    *_files.RULES,
 )
+_AFTER: tuple[Rule[Allocation], ...] = _capacity.RULES
+
+RULES: tuple[Rule[Mapping[str, Ground]] | Rule[Allocation], ...] = (*_BEFORE, *_AFTER)
 
 
 def explanations() -> dict[str, Explanation]:
@@ -31,8 +63,13 @@ def explanations() -> dict[str, Explanation]:
 
 
 def run(site: Site, grounds: Mapping[str, Ground]) -> list[Finding]:
-    """Run every rule and give all findings."""
-    return [finding for rule in RULES for finding in rule.check(site, grounds)]
+    """Run every rule that needs no addresses given, and give all findings."""
+    return [finding for rule in _BEFORE for finding in rule.check(site, grounds)]
 
 
-__all__ = ["RULES", "Rule", "explanations", "run"]
+def judge(site: Site, allocation: Allocation) -> list[Finding]:
+    """Run every rule about what the nodes were given, and give all findings."""
+    return [finding for rule in _AFTER for finding in rule.check(site, allocation)]
+
+
+__all__ = ["RULES", "Rule", "explanations", "judge", "run", "silenced"]

@@ -22,6 +22,13 @@ def locked_for_the_site(site: Site, grounds: Mapping[str, Ground]) -> Iterator[F
     Why: host-local keeps its reservations in DATADIR/NAME, and the lock remembers one of each: with another value a
     node would open an empty pool under living pods, and nobody would be told.
     Source: containernetworking/plugins, host-local backend/disk.
+    Example:
+        nodes:
+          node-1: {cni: {name: other}}
+    Instead:
+        cni: {name: pods}
+        nodes:
+          node-1: {}
     """
     del grounds
     cni = site.inventory.cni
@@ -49,10 +56,14 @@ def file_read_as_written(site: Site, grounds: Mapping[str, Ground]) -> Iterator[
     """The file's suffix fits its format, and the kubelet does not read the directory in which it stands.
 
     Why: runtimes tell a list of plugins (.conflist) from a single one (.conf) by the suffix alone. A kubelet reads
-    every *.conf in and below its --config-dir as its own configuration, and ends on one that is not; a runtime reads
-    every *.conf of its directory as a network.
+    every `*.conf` in and below its --config-dir as its own configuration, and ends on one that is not; a runtime
+    reads every `*.conf` of its directory as a network.
     Source: containerd/go-cni opts.go (loadFromConfDir); kubernetes cmd/kubelet/app/server.go
     (mergeKubeletConfigurations).
+    Example:
+        cni: {name: pods, format: conflist, fileName: 10-pods.conf}
+    Instead:
+        cni: {name: pods, format: conflist, fileName: 10-pods.conflist}
     """
     del grounds
     told: set[KeyPath] = set()

@@ -25,6 +25,12 @@ def node_address_elsewhere(site: Site, grounds: Mapping[str, Ground]) -> Iterato
     Why: it is kept free of slices only there; elsewhere it is most often a slip (10.21 for 10.20), and a pod may be
     given the address that the node really has. A host that sits in a routed network on the same wire is no mistake:
     that is why this is a warning.
+    Example:
+        nodes:
+          node-1: {address: 10.0.1.1}
+    Instead:
+        nodes:
+          node-1: {address: 10.0.0.1}
     """
     for node in site.nodes:
         for attachment in node.attachments:
@@ -52,9 +58,13 @@ def node_address_elsewhere(site: Site, grounds: Mapping[str, Ground]) -> Iterato
 def foreign_network(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
     """No subnet of the site overlaps a network that its nodes use for Services or anything else (`avoid`).
 
-    Neither do those two overlap each other; that is a warning.
+    Neither do those two overlap each other; that is a warning. And none of them is written twice.
     Why: a pod's route to Services then leads traffic of the LAN to its own host, and a host sends what is meant for
-    pods to its own bridge.
+    pods to its own bridge. Two routes to the same Services end every ADD with "file exists".
+    Example:
+        cluster: {kubernetes: "1.31", avoid: [10.0.0.0/16]}
+    Instead:
+        cluster: {kubernetes: "1.31", avoid: [10.1.0.0/16]}
     """
     told: set[KeyPath] = set()
     for node in site.nodes:
@@ -73,7 +83,15 @@ def foreign_network(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findi
                         also=_present([site.place(("subnets", name, "cidr"), label="the subnet")]),
                     )
             for other_key, other, other_path in foreign[:index]:
-                if key != other_key and Range.of_network(other).overlaps(Range.of_network(network)):
+                if key == other_key and other == network:
+                    yield Finding(
+                        "PL215",
+                        f"{network} stands twice in cluster.{key}",
+                        site.place(path),
+                        hint="remove it here",
+                        also=_present([site.place(other_path, label="the first one")]),
+                    )
+                elif key != other_key and Range.of_network(other).overlaps(Range.of_network(network)):
                     yield Finding(
                         "PL215",
                         f"{network} of cluster.{key} overlaps {other} of cluster.{other_key}",
@@ -97,6 +115,12 @@ def pins_too_small(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findin
     """Where a node, or its profile, says `pods` and `ranges`, the ranges hold that many addresses of each family.
 
     Why: a pinned slice is never enlarged; the pods that find no address in it stay in ContainerCreating.
+    Example:
+        nodes:
+          node-1: {pods: 20, ranges: [10.0.0.16-31]}
+    Instead:
+        nodes:
+          node-1: {pods: 20, ranges: [10.0.0.16-35]}
     """
     del grounds
     for node in site.nodes:

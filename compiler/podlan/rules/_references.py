@@ -12,7 +12,7 @@ from podlan.rules._registry import rule
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from podlan.inventory import Site
+    from podlan.inventory import Attachment, ResolvedNode, Site
     from podlan.source import KeyPath
 
 
@@ -21,6 +21,12 @@ def unknown_subnet(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findin
     """A master carries subnets that the site defines.
 
     Why: pods would get an address of no network.
+    Example:
+        masters:
+          uplink: {interface: eth0, subnets: [lam], podsPerNode: 8}
+    Instead:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
     """
     del grounds
     for name, master in site.inventory.masters.items():
@@ -33,6 +39,14 @@ def unknown_master(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findin
     """A node or a profile speaks of masters that the site defines.
 
     Why: what it says would be lost without a word.
+    Example:
+        nodes:
+          node-1:
+            masters: {uplnk: {pods: 30}}
+    Instead:
+        nodes:
+          node-1:
+            masters: {uplink: {pods: 30}}
     """
     del grounds
     for section, holders in (("nodes", site.inventory.nodes), ("profiles", site.inventory.profiles)):
@@ -46,6 +60,16 @@ def unknown_profile(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findi
     """A node applies profiles that the site defines.
 
     Why: the node would come up without what the profile holds.
+    Example:
+        profiles:
+          small: {pods: 4}
+        nodes:
+          node-1: {profiles: [smal]}
+    Instead:
+        profiles:
+          small: {pods: 4}
+        nodes:
+          node-1: {profiles: [small]}
     """
     del grounds
     for name, node in site.inventory.nodes.items():
@@ -66,29 +90,51 @@ def _unknown(site: Site, code: str, what: str, section: str, name: str, path: Ke
     yield Finding(code, f"there is no {what} {name}", at, hint=known, also=(nearest,) if nearest else ())
 
 
-@rule("PL304", "a node with no master, or with several")
-def one_master(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
-    """A node has exactly one master.
+@rule("PL304", "a node with no primary master, or with several")
+def one_primary(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """A node has exactly one master that is not secondary, and any number of secondary ones.
 
-    Why: a runtime calls one network per pod; a second interface needs a meta-plugin such as Multus.
+    Why: a runtime calls one network per pod, which gives it its first interface and its address; further ones come
+    from a meta-plugin, Multus, where a pod asks for them.
+    Example:
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, routes: [{dst: 0.0.0.0/0}]}
+          dmz: {cidr: 10.0.1.0/24}
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
+          outer: {interface: eth1, subnets: [dmz], podsPerNode: 8}
+        nodes:
+          node-1: {}
+    Instead:
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, routes: [{dst: 0.0.0.0/0}]}
+          dmz: {cidr: 10.0.1.0/24}
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
+          outer: {interface: eth1, subnets: [dmz], podsPerNode: 8, secondary: true}
+        nodes:
+          node-1: {}
     """
     del grounds
     for node in site.nodes:
-        if len(node.attachments) == 1:
+        primaries = [attachment.name for attachment in node.attachments if not attachment.master.secondary]
+        if len(primaries) == 1:
             continue
         if any(name not in site.inventory.masters for name in site.inventory.nodes[node.name].masters):
             continue  # PL302 says it
-        names = ", ".join(attachment.name for attachment in node.attachments)
-        message = (
-            f"{node.name} has several masters ({names}); podlan configures one"
-            if names
-            else f"{node.name} has no master"
-        )
+        if primaries:
+            names = ", ".join(primaries)
+            message = f"{node.name} has several masters ({names}) that give pods their first interface"
+            hint = "name one of them under `masters`, or make the others secondary: true"
+        else:
+            all_secondary = " that gives pods their first interface" if node.attachments else ""
+            message = f"{node.name} has no master{all_secondary}"
+            known = ", ".join(name for name, master in site.inventory.masters.items() if not master.secondary)
+            hint = f"name one under `masters`: {known}" if known else "one master must not be secondary"
         path = ("nodes", node.name)
-        known = ", ".join(site.inventory.masters)
         place = site.place((*path, "masters") if site.source.has((*path, "masters")) else path, key=True)
         also = site.place(("masters",), key=True, label="the site's masters")
-        yield Finding("PL304", message, place, hint=f"name one under `masters`: {known}", also=(also,) if also else ())
+        yield Finding("PL304", message, place, hint=hint, also=(also,) if also else ())
 
 
 @rule("PL305", "shorthand where the site has several masters")
@@ -96,6 +142,27 @@ def ambiguous_shorthand(site: Site, grounds: Mapping[str, Ground]) -> Iterator[F
     """`address`, `pods` and `ranges` stand at the node only where the site has one master.
 
     Why: with several, nothing says which of them is meant, and the value would be ignored.
+    Example:
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254}
+          dmz: {cidr: 10.0.1.0/24, gateway: 10.0.1.254}
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
+          outer: {interface: eth1, subnets: [dmz], podsPerNode: 8}
+        nodes:
+          node-1:
+            pods: 30
+            masters: {outer: {}}
+    Instead:
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254}
+          dmz: {cidr: 10.0.1.0/24, gateway: 10.0.1.254}
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
+          outer: {interface: eth1, subnets: [dmz], podsPerNode: 8}
+        nodes:
+          node-1:
+            masters: {outer: {pods: 30}}
     """
     del grounds
     if len(site.source.get(("masters",), {})) == 1:
@@ -116,6 +183,16 @@ def move_needs_address(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Fi
     """With `hostAccess: {via: move}` every node gives its own IPv4 address, in a subnet of the master with a gateway.
 
     Why: podlan puts that address on the macvlan child too and leads the default route through it.
+    Example:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8, hostAccess: {via: move}}
+        nodes:
+          node-1: {}
+    Instead:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8, hostAccess: {via: move}}
+        nodes:
+          node-1: {address: 10.0.0.1}
     """
     for node in site.nodes:
         for attachment in node.attachments:
@@ -144,6 +221,18 @@ def one_subnet_a_family(site: Site, grounds: Mapping[str, Ground]) -> Iterator[F
     """A master carries at most one subnet of each family: one IPv4, one IPv6, or both (dual stack).
 
     Why: host-local gives a pod one address of every range set, so two IPv4 sets give every pod two addresses.
+    Example:
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254}
+          lab: {cidr: 10.0.1.0/24, gateway: 10.0.1.254}
+        masters:
+          uplink: {interface: eth0, subnets: [lan, lab], podsPerNode: 8}
+    Instead:
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254}
+          lan6: {cidr: "fd00::/64", gateway: "fd00::1"}
+        masters:
+          uplink: {interface: eth0, subnets: [lan, lan6], podsPerNode: 8}
     """
     for name, master in site.inventory.masters.items():
         seen: dict[int, int] = {}
@@ -166,6 +255,17 @@ def mode_prevents_access(site: Site, grounds: Mapping[str, Ground]) -> Iterator[
     Why: in private and vepa mode the children of one master do not talk to each other, and passthru allows one
     child only.
     Source: Linux, drivers/net/macvlan.c (macvlan_queue_xmit bridges locally for MACVLAN_MODE_BRIDGE alone).
+    Example:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8, mode: private}
+    Instead:
+        masters:
+          uplink:
+            interface: eth0
+            subnets: [lan]
+            podsPerNode: 8
+            mode: private
+            hostAccess: {via: none}
     """
     del grounds
     for name, master in site.inventory.masters.items():
@@ -181,28 +281,61 @@ def mode_prevents_access(site: Site, grounds: Mapping[str, Ground]) -> Iterator[
 
 @rule("PL309", "two interfaces of one name")
 def interface_taken(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
-    """The macvlan child on the host has a name of its own.
+    """On a node every master's interface, its altname, and every macvlan child has a name of its own.
 
-    Why: it cannot be called like the master whose child it is.
+    Why: a child cannot be called like an interface that exists, nor can an altname; and two masters on one interface
+    would set it up twice.
+    Example:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8, hostAccess: {interface: eth0}}
+    Instead:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8, hostAccess: {interface: macvlan0}}
     """
     del grounds
-    told: set[KeyPath] = set()
+    told: set[tuple[KeyPath, KeyPath]] = set()
     for node in site.nodes:
+        seen: dict[str, tuple[str, KeyPath]] = {}
         for attachment in node.attachments:
-            path = site.origin(node, "masters", attachment.name, "interface")
-            same = attachment.interface == attachment.access.interface
-            if attachment.access.via != "none" and same and path not in told:
-                told.add(path)
-                message = f"on {node.name} the macvlan child would have the name of its master, {attachment.interface}"
-                place = site.place(path)
-                yield Finding("PL309", message, place, hint="choose another hostAccess.interface")
+            for name, what, path in _names(site, node, attachment):
+                other, first = seen.setdefault(name, (what, path))
+                if what == other or (first, path) in told:
+                    continue
+                told.add((first, path))
+                # A child's name that nobody wrote down is not what has to be changed.
+                at, beside = (first, path) if path == ("masters", attachment.name) else (path, first)
+                also = site.place(beside, key=beside[-1] not in _VALUES, label="and this")
+                yield Finding(
+                    "PL309",
+                    f"on {node.name} {what} would have the name of {other}, {name}",
+                    site.place(at, key=at[-1] not in _VALUES),
+                    hint="give each a name of its own (interface, altname, hostAccess.interface)",
+                    also=(also,) if also else (),
+                )
+
+
+_VALUES = frozenset({"interface", "altname"})
+
+
+def _names(site: Site, node: ResolvedNode, attachment: Attachment) -> Iterator[tuple[str, str, KeyPath]]:
+    """Give the names that a master takes on a host, what has them, and where they are written."""
+    if attachment.master.link_in_container:
+        return
+    name = attachment.name
+    yield attachment.interface, f"the master {name}", site.origin(node, "masters", name, "interface")
+    if attachment.master.altname is not None:
+        yield attachment.master.altname, f"the altname of {name}", ("masters", name, "altname")
+    if attachment.access.via != "none":
+        path = ("masters", name, "hostAccess", "interface")
+        written: KeyPath = path if site.source.has(path) else ("masters", name)
+        yield attachment.child, f"the macvlan child of {name}", written
 
 
 RULES = (
     unknown_subnet,
     unknown_master,
     unknown_profile,
-    one_master,
+    one_primary,
     ambiguous_shorthand,
     move_needs_address,
     one_subnet_a_family,

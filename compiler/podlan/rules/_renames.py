@@ -21,6 +21,14 @@ def earlier_name(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]
 
     Why: what the lock holds under the earlier name passes to the new one. While both names are there, or two claim
     it, nothing tells whose it is, and living pods would lose their addresses.
+    Example:
+        nodes:
+          node-1: {address: 10.0.0.1}
+          node-2: {address: 10.0.0.2, was: node-1}
+    Instead:
+        nodes:
+          node-1: {address: 10.0.0.1}
+          node-2: {address: 10.0.0.2, was: worker-2}
     """
     del grounds
     for section, entries in (("nodes", site.inventory.nodes), ("subnets", site.inventory.subnets)):

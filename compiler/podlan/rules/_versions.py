@@ -23,6 +23,10 @@ def required_facts(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findin
 
     Why: the name is the directory in which host-local keeps its reservations; the version decides which
     kubelet flags exist, and a kubelet ends at once on a flag it does not know.
+    Example:
+        cluster: {}
+    Instead:
+        cluster: {kubernetes: "1.31"}
     """
     del grounds
     if site.inventory.cni.name is None:
@@ -44,6 +48,10 @@ def cni_version_accepted(site: Site, grounds: Mapping[str, Ground]) -> Iterator[
 
     Why: "incompatible CNI versions" fails every pod of the node.
     Source: containernetworking/plugins release notes; containerd 1.7 refuses results of 1.1.0.
+    Example:
+        cni: {name: pods, cniVersion: 1.1.0, plugins: {version: "0.9.1"}}
+    Instead:
+        cni: {name: pods, cniVersion: 0.4.0, plugins: {version: "0.9.1"}}
     """
     del grounds
     told: set[KeyPath] = set()
@@ -69,6 +77,10 @@ def writable_places(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findi
 
     Why: reconcile runs as root and refuses a plan that names any other place, so that nobody's mistake, or malice,
     can write /root/.ssh or /etc/passwd.
+    Example:
+        cni: {name: pods, confDir: /srv/cni}
+    Instead:
+        cni: {name: pods, confDir: /etc/cni/net.d}
     """
     del grounds
     told: set[KeyPath] = set()

@@ -8,7 +8,7 @@ a MAC address or `010` never turns into a number.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from _ruamel_yaml import CParser
@@ -32,6 +32,22 @@ if TYPE_CHECKING:
 
 DEPTH_LIMIT = 64
 """Deepest nesting that is read; an inventory needs less than ten."""
+
+EVENT_LIMIT = 3_000_000
+"""Most events that are read of a site, about two a key or value: a site of 100,000 nodes needs 1,300,000."""
+
+FINDINGS_LIMIT = 20_000
+"""Most findings of one stage: nobody reads more, and a hostile file could hold millions."""
+
+SLOW_EVENT_LIMIT = 150_000
+SLOW_TEXT_LIMIT = 1_500_000
+"""Most events and characters that the Python parser is asked to read, at up to 30 us an event and 2 us a character."""
+
+NAME_LIMIT = 253
+"""Longest name that a message shows in full: a Kubernetes node's may be as long."""
+
+DIRECTIVE_LIMIT = 100
+"""Most %TAG directives: libyaml compares each with all before it."""
 
 Spot: TypeAlias = tuple[Any, ...]
 """Where a value stands: (line, column, length, children), all from 0.
@@ -57,6 +73,13 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*")
 _ADDRESS_START = re.compile(r"(?=.*([0-9]|:.*:))[0-9A-Fa-f:]+:")
 _GIVES_UP = "the parser gives up"
+_NO_DIRECTIVES = "leave out lines that begin with %: podlan needs none"
+_QUOTE_OR_BLOCK = "quote addresses and MACs that stand inside { } or [ ], or write them in block style"
+_DIRECTIVE = "%TAG"
+_NOT_TEXT = re.compile("[^\\t\\n\\r -~\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+"""What YAML does not allow, and NEL, LS and PS: they end a line in YAML 1.1, but not in 1.2, nor in a review."""
+_HALF_CHARACTER = re.compile(r"\\(u|U0000)[dD][89A-Fa-f]")
+"""The escape of a surrogate, which the Python parser lets through; no output can hold one."""
 _MERGE_MARK = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |$)", re.MULTILINE)
 
 
@@ -74,36 +97,49 @@ class Document:
     complete: bool = True
 
 
-def parse(file: str, text: str) -> Document:
+def parse(file: str, text: str, budget: Iterator[int] | None = None) -> Document:
     """Read one YAML document; whatever is wrong with it is in its `findings`.
 
-    What libyaml 0.1.7 cannot read but YAML allows (`{a: fd00::1}`) is read by the slower Python parser,
-    and a note says so.
+    What libyaml 0.1.7 cannot read but YAML allows (`{a: fd00::1}`) is read by the slower Python parser, where it
+    is not too large for that, and a note says so. Every event takes an item from `budget`, which files may share.
     """
-    if mark := _MERGE_MARK.search(text):
-        place = Place(file, text.count("\n", 0, mark.start()) + 1, 1, len(mark[0]))
-        message = "a merge left its marks in this file"
-        hint = "decide what of both sides is true, and remove the lines with the marks"
-        return Document(file, findings=[Finding("PL002", message, place, hint=hint)], complete=False)
+    if finding := _not_to_be_parsed(file, text):
+        return Document(file, findings=[finding], complete=False)
     try:
-        return _Builder(file).build(_events(_c_events(text)))
-    except _NotYaml:
-        pass
-    try:
-        document = _Builder(file).build(_events(YAML(typ="safe", pure=True).parse(text)))
+        return _Builder(file, text).build(_c_events(text, iter(range(EVENT_LIMIT)) if budget is None else budget))
     except _NotYaml as error:
-        return Document(file, findings=[_syntax_finding(file, error.cause)], complete=False)
+        cause = error.cause
+    if len(text) > SLOW_TEXT_LIMIT or _HALF_CHARACTER.search(text):
+        return Document(file, findings=[_syntax_finding(file, text, cause)], complete=False)
+    try:
+        document = _Builder(file, text).build(_pure_events(text, cause))
+    except _NotYaml as error:
+        return Document(file, findings=[_syntax_finding(file, text, error.cause)], complete=False)
     place = Place(file, 1, 1)
     document.findings.append(
-        Finding(
-            "PL007",
-            "this file needed the slow YAML parser",
-            place,
-            Severity.NOTE,
-            "quote addresses and MACs that stand inside { } or [ ], or write them in block style",
-        )
+        Finding("PL007", "this file needed the slow YAML parser", place, Severity.NOTE, _QUOTE_OR_BLOCK)
     )
     return document
+
+
+def _not_to_be_parsed(file: str, text: str) -> Finding | None:
+    """Find what no parser should see: characters that show no place, a merge's marks, floods of directives."""
+    if wrong := _NOT_TEXT.search(text):
+        place = _place_at(file, text, wrong.start())
+        message = f"the character U+{ord(wrong[0]):04X} has no place in a site's file"
+        return Finding("PL002", message, place, hint="remove it")
+    if mark := _MERGE_MARK.search(text):
+        place = _place_at(file, text, mark.start(), len(mark[0]))
+        hint = "decide what of both sides is true, and remove the lines with the marks"
+        return Finding("PL002", "a merge left its marks in this file", place, hint=hint)
+    if text.count(_DIRECTIVE) > DIRECTIVE_LIMIT:
+        place = _place_at(file, text, text.index(_DIRECTIVE), len(_DIRECTIVE))
+        return Finding("PL004", "tags are not read, nor this many directives for them", place, hint=_NO_DIRECTIVES)
+    return None
+
+
+def _place_at(file: str, text: str, index: int, length: int = 1) -> Place:
+    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index), length)
 
 
 class _NotYaml(Exception):
@@ -114,27 +150,55 @@ class _NotYaml(Exception):
         self.cause = cause
 
 
-def _events(parser: Iterator[Any]) -> Iterator[Any]:
-    """Give a parser's events. Raises _NotYaml."""
+class _TooMuch(Exception):
+    """The budget of events is spent; the text goes on at `event`."""
+
+    def __init__(self, event: Any) -> None:  # noqa: ANN401 - a parser's event
+        super().__init__(event)
+        self.event = event
+
+
+def _c_events(text: str, budget: Iterator[int]) -> Iterator[Any]:
+    """Give the events of libyaml. Raises _NotYaml, and _TooMuch where the budget ends before they do."""
     try:
-        yield from parser
+        events = iter(CParser(text).get_event, None)
+        for _, event in zip(budget, events, strict=False):
+            yield event
+        rest = next(events, None)
     except Exception as error:  # ruamel's parsers also end in AssertionError and others, as on `%YAML 1.3`
         raise _NotYaml(error) from error
+    if rest is not None:
+        raise _TooMuch(rest)
 
 
-def _c_events(text: str) -> Iterator[Any]:
-    parser = CParser(text)
-    while (event := parser.get_event()) is not None:
-        yield event
+def _pure_events(text: str, cause: Exception) -> Iterator[Any]:
+    """Give the events of the Python parser. Raises _NotYaml, with libyaml's `cause` where there are too many."""
+    try:
+        events = iter(YAML(typ="safe", pure=True).parse(text))
+        for _, event in zip(range(SLOW_EVENT_LIMIT), events, strict=False):
+            yield event
+        rest = next(events, None)
+    except Exception as error:
+        raise _NotYaml(error) from error
+    if rest is not None:
+        raise _NotYaml(cause)
 
 
-def _syntax_finding(file: str, error: Exception) -> Finding:
+def _syntax_finding(file: str, text: str, error: Exception) -> Finding:
     mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
     problem = getattr(error, "problem", None) or _unmarked(error)
     context = getattr(error, "context", None)
-    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+    place = _within(text, Place(file, mark.line + 1, mark.column + 1)) if mark else Place(file, 1, 1)
     message = f"not valid YAML: {problem}" + (f" ({context})" if context else "")
     return Finding("PL002", message, place, hint=_syntax_hint(problem))
+
+
+def _within(text: str, place: Place) -> Place:
+    """Move a place behind the end of the text, where a parser waits for more, to the end of the last line."""
+    lines = text.splitlines()
+    if place.line <= len(lines) or not lines:
+        return place
+    return replace(place, line=len(lines), column=len(lines[-1]) + 1)
 
 
 def _unmarked(error: Exception) -> str:
@@ -145,12 +209,17 @@ def _unmarked(error: Exception) -> str:
 
 def _syntax_hint(problem: str) -> str:
     if problem.startswith(_GIVES_UP):
-        return "leave out lines that begin with %: podlan needs none"
+        return _NO_DIRECTIVES
     if "\\t" in problem or "cannot start any token" in problem:
         return "indent with spaces; a tab, '@' or '`' cannot start a value"
     if "mapping values are not allowed" in problem:
         return "a value that holds ': ' needs quotes; otherwise check the indentation of this line"
     return ""
+
+
+def short(name: str) -> str:
+    """Cut a name that no inventory takes, so that a message stays one that can be read."""
+    return name if len(name) <= NAME_LIMIT else f"{name[:NAME_LIMIT]}…"
 
 
 class _Refused(Exception):
@@ -160,10 +229,26 @@ class _Refused(Exception):
 class _Builder:
     """Turns a stream of events into data and spots."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self.document = Document(file)
+        body = text.removesuffix("\n")
+        self.end: Spot = (body.count("\n"), len(body) - body.rfind("\n") - 1, 1, None)
 
     def build(self, events: Iterator[Any]) -> Document:
+        """Read the events' one document. Raises _NotYaml."""
+        try:
+            self._read(events)
+        except _Refused:
+            self.document.data = None
+            self.document.complete = False
+        except _TooMuch as error:
+            self.document.data = None
+            self.document.complete = False
+            message = "more keys and values than podlan reads: those of a site of 200,000 nodes"
+            self.document.findings.append(self._finding(error.event, "PL016", message))
+        return self.document
+
+    def _read(self, events: Iterator[Any]) -> None:
         documents = 0
         for event in events:
             kind = type(event)
@@ -174,18 +259,22 @@ class _Builder:
                     self.document.complete = False
                     break
             elif kind is not StreamStartEvent and kind is not DocumentEndEvent and kind is not StreamEndEvent:
-                try:
-                    self.document.data, self.document.spot = self._value(event, events)
-                except _Refused:
-                    self.document.data = None
-                    self.document.complete = False
-                    break
-        return self.document
+                self.document.data, self.document.spot = self._value(event, events)
 
-    def _report(self, event: Any, code: str, message: str, hint: str = "") -> None:  # noqa: ANN401 - a parser's event
+    def _finding(self, event: Any, code: str, message: str, hint: str = "") -> Finding:  # noqa: ANN401 - a parser's event
         start = event.start_mark
         place = Place(self.document.file, start.line + 1, start.column + 1, _length(event))
-        self.document.findings.append(Finding(code, message, place, hint=hint))
+        return Finding(code, message, place, hint=hint)
+
+    def _report(self, event: Any, code: str, message: str, hint: str = "") -> None:  # noqa: ANN401 - a parser's event
+        self._add(self._finding(event, code, message, hint))
+
+    def _add(self, finding: Finding) -> None:
+        self.document.findings.append(finding)
+        if len(self.document.findings) >= FINDINGS_LIMIT:
+            message = f"this file is not read any further, since {FINDINGS_LIMIT:,} things are wrong up to here"
+            self.document.findings.append(Finding("PL016", message, finding.place))
+            raise _Refused
 
     def _value(self, first: Any, events: Iterator[Any]) -> tuple[Any, Spot]:  # noqa: ANN401 - a parser's events
         """Build the value that begins with `first`, without recursion: nesting is the input's choice."""
@@ -208,7 +297,9 @@ class _Builder:
 
     def _take_scalar(self, frame: _Frame, event: Any) -> None:  # noqa: ANN401 - a parser's event
         start = event.start_mark
-        spot = (start.line, start.column, _length(event), None)
+        spot: Spot = (start.line, start.column, _length(event), None)
+        if start.line > self.end[0]:  # nothing, which the parser finds only where it looks for more
+            spot = self.end
         if event.anchor is not None or event.tag is not None:
             self._refuse_reuse(event)
         if frame.is_mapping and frame.key is None:
@@ -249,9 +340,8 @@ class _Builder:
             line, column, length, _ = frame.spots[key]
             first = Place(file, line + 1, column + 1, length, "first written here")
             place = Place(file, spot[0] + 1, spot[1] + 1, spot[2])
-            self.document.findings.append(
-                Finding("PL003", f"the key {key} is written twice", place, hint="keep one of them", also=(first,))
-            )
+            message = f"the key {short(key)} is written twice"
+            self._add(Finding("PL003", message, place, hint="keep one of them", also=(first,)))
         frame.key, frame.key_spot = key, spot
 
     def _colon(self, event: Any, key: str) -> str:  # noqa: ANN401 - a parser's event
@@ -263,7 +353,7 @@ class _Builder:
             )
             return key
         hint = "write a space and the value behind the colon, or leave the key out"
-        self._report(event, "PL013", f"a value is missing behind `{key}`", hint)
+        self._report(event, "PL013", f"a value is missing behind `{short(key)}`", hint)
         return key.rstrip(":")
 
 

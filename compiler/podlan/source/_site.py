@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from podlan.diagnostics import Exit, Finding, Place, PodlanError
-from podlan.source._document import Document, Spot, parse
+from podlan.source._document import EVENT_LIMIT, Document, Spot, parse, short
 
 SIZE_LIMIT = 64 * 1024 * 1024
-"""Largest file that is read, in bytes: a site of 100,000 nodes needs about 12 MiB."""
+"""Most that is read of a site, in bytes: one of 100,000 nodes needs about 12 MiB."""
+_TOO_LARGE = f"with it the site is larger than {SIZE_LIMIT // 1024 // 1024} MiB"
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys of mappings and indexes of lists, from the top."""
 
-_TEMPLATE_DIRECTORY = "templates"
+TEMPLATE_DIRECTORY = "templates"
 
 
 class CannotRead(PodlanError):
@@ -47,6 +48,7 @@ class Source:
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True
     _owners: dict[KeyPath, tuple[str, Spot]] = field(default_factory=dict)
+    _lines: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def lock_path(self) -> Path:
@@ -58,14 +60,19 @@ class Source:
         for depth in (2, 1):
             owner = self._owners.get(path[:depth])
             if owner is not None:
-                return _find(owner[0], owner[1], path[depth - 1 :], label, key=key)
+                line, column, length = _find(owner[1], path[depth - 1 :], key=key)
+                return Place(owner[0], line + 1, column + 1, length, label, path)
         first = next(iter(self.texts), None)
-        return None if first is None else Place(first, 1, 1, label=label)
+        return None if first is None else Place(first, 1, 1, 1, label, path)
 
     def written(self, place: Place | None) -> str:
         """Give the text under a place, as it stands in the file (`1.30`, where the data says 1.3)."""
-        lines = self.texts.get(place.file, "").splitlines() if place else []
-        if place is None or place.line > len(lines):
+        if place is None:
+            return ""
+        if place.file not in self._lines:
+            self._lines[place.file] = self.texts.get(place.file, "").splitlines()
+        lines = self._lines[place.file]
+        if place.line > len(lines):
             return ""
         return lines[place.line - 1][place.column - 1 : place.column - 1 + place.length]
 
@@ -139,14 +146,14 @@ def dotted(path: KeyPath) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         elif step.isidentifier():
-            text += f".{step}" if text else step
+            text += f".{short(step)}" if text else short(step)
         else:
-            text += f'["{step}"]'
+            text += f'["{short(step)}"]'
     return text
 
 
-def _find(file: str, spot: Spot, path: KeyPath, label: str, *, key: bool) -> Place:
-    """Walk from an owner's key spot, whose own key is path[0], as far as the tree goes."""
+def _find(spot: Spot, path: KeyPath, *, key: bool) -> tuple[int, int, int]:
+    """Walk from an owner's key spot, whose own key is path[0], as far as the tree goes: line, column, length."""
     line, column, length, value = spot
     found_key = True
     for step in path[1:]:
@@ -161,25 +168,29 @@ def _find(file: str, spot: Spot, path: KeyPath, label: str, *, key: bool) -> Pla
             break
     if found_key and not key:
         line, column, length = value[0], value[1], value[2]
-    return Place(file, line + 1, column + 1, length, label)
+    return line, column, length
 
 
 def read_site(path: Path) -> Source:
     """Read a site: one file, or every *.yaml of a directory and its subdirectories.
 
-    Directories whose names begin with a dot or are 'templates' are not entered. Names and contents that
-    are wrong are findings; raises CannotRead for what the operating system refuses.
+    Directories whose names begin with a dot or are 'templates' are not entered, and podlan's own outputs are not.
+    Names and contents that are wrong are findings; raises CannotRead for what the operating system refuses.
     """
     source = Source(path)
     files = _files(path, source.findings)
     source.complete = not source.findings
+    room = SIZE_LIMIT
+    budget = iter(range(EVENT_LIMIT))
     for file in files:
-        name = str(file)
-        text = _text(file, source.findings)
+        content = file_content(file, room, source.findings)
+        text = None if content is None else file_text(file, content, source.findings)
         source.complete = source.complete and text is not None
-        if text is not None:
+        if content is not None and text is not None:
+            room -= len(content)
+            name = file_name(file)
             source.texts[name] = text
-            source.add(parse(name, text))
+            source.add(parse(name, text, budget))
     if not source.texts and not source.findings:
         message = f"{path} holds no *.yaml file, so it is no site"
         source.findings.append(Finding("PL001", message, hint="name the directory or file of an inventory"))
@@ -195,8 +206,11 @@ def _files(path: Path, findings: list[Finding]) -> list[Path]:
         raise CannotRead(Path(error.filename), error.strerror or str(error)) from error
 
     for directory, subdirectories, names in os.walk(path, onerror=refuse):
+        if _is_output(subdirectories, names):
+            subdirectories.clear()
+            continue
         subdirectories[:] = sorted(
-            name for name in subdirectories if not name.startswith(".") and name != _TEMPLATE_DIRECTORY
+            name for name in subdirectories if not name.startswith(".") and name != TEMPLATE_DIRECTORY
         )
         links = [Path(directory, name) for name in subdirectories if Path(directory, name).is_symlink()]
         findings += [_directory_link(path, link) for link in links]
@@ -207,51 +221,68 @@ def _files(path: Path, findings: list[Finding]) -> list[Path]:
             if name.endswith(".yml"):
                 message = "a site's files end in .yaml; this one would be easy to overlook"
                 findings.append(
-                    Finding("PL006", message, Place(str(file), 1, 1), hint=f"rename it to {name[:-4]}.yaml")
+                    Finding("PL006", message, Place(file_name(file), 1, 1), hint=f"rename it to {name[:-4]}.yaml")
                 )
             elif name.endswith(".yaml"):
-                if file.is_symlink() and _leads_out(path, file):
+                if file.is_symlink() and leads_out(path, file):
                     message = "a symbolic link that leads out of the site is not read"
                     findings.append(
-                        Finding("PL014", message, Place(str(file), 1, 1), hint="copy the file into the site")
+                        Finding("PL014", message, Place(file_name(file), 1, 1), hint="copy the file into the site")
                     )
                 else:
                     found.append(file)
     return sorted(found)
 
 
-def _leads_out(site: Path, link: Path) -> bool:
+def leads_out(site: Path, link: Path) -> bool:
+    """Tell whether what a path leads to lies elsewhere than in the site."""
     # Path.resolve raises RuntimeError on a loop of links (until Python 3.13); realpath gives the path where it gave up.
     return not Path(os.path.realpath(link)).is_relative_to(site.resolve())
 
 
+def _is_output(subdirectories: list[str], names: list[str]) -> bool:
+    """Tell whether a directory is what a compile wrote: it stands beside the site in a repository read as a whole."""
+    return "site.json" in names and not {"nodes", "cluster"}.isdisjoint(subdirectories)
+
+
 def _directory_link(site: Path, link: Path) -> Finding:
-    if _leads_out(site, link):
+    if leads_out(site, link):
         message, hint = "a symbolic link that leads out of the site is not read", "copy the directory into the site"
     else:
         message = "a symbolic link to a directory is not followed"
         hint = "remove it: where it leads to is read already, unless its name says otherwise"
-    return Finding("PL014", message, Place(str(link), 1, 1), hint=hint)
+    return Finding("PL014", message, Place(file_name(link), 1, 1), hint=hint)
 
 
-def _text(file: Path, findings: list[Finding]) -> str | None:
+def file_name(file: Path) -> str:
+    """Name a file in messages: bytes in it that are no text become escapes, since no output could hold them."""
+    return os.fsencode(file).decode(errors="backslashreplace")
+
+
+def file_content(file: Path, room: int, findings: list[Finding], too_large: str = _TOO_LARGE) -> bytes | None:
+    """Read a regular file of at most `room` bytes; raises CannotRead."""
     try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may wait for ever
-            findings.append(
-                Finding("PL015", "not a regular file", Place(str(file), 1, 1), hint="write the text into a file")
-            )
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe or a device may wait for ever
+            place = Place(file_name(file), 1, 1)
+            findings.append(Finding("PL015", "not a regular file", place, hint="write the text into a file"))
             return None
-        if status.st_size > SIZE_LIMIT:
-            raise CannotRead(file, f"larger than {SIZE_LIMIT // 1024 // 1024} MiB")
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(room + 1)
     except OSError as error:
         raise CannotRead(file, error.strerror or str(error)) from error
+    if len(content) > room:
+        raise CannotRead(file, too_large)
+    return content
+
+
+def file_text(file: Path, content: bytes, findings: list[Finding]) -> str | None:
+    """Decode a file; lines end in a newline alone, whatever ended them."""
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
-        place = Place(str(file), line, column)
-        findings.append(Finding("PL010", "not UTF-8 text", place, hint="save the file as UTF-8"))
+        findings.append(
+            Finding("PL010", "not UTF-8 text", Place(file_name(file), line, column), hint="save the file as UTF-8")
+        )
         return None

@@ -3,19 +3,36 @@
 # The network state of this node with sh and iproute2 alone; a second run changes nothing.
 set -eu
 
+# By its path: the ip of busybox knows no macvlan, and a busybox sh may prefer its own to what is on PATH.
+for ip in /sbin/ip /usr/sbin/ip /bin/ip /usr/bin/ip; do
+    [ ! -x "$ip" ] || break
+done
+case $("$ip" -V 2> /dev/null) in
+    *iproute2*) ;;
+    *)
+        echo "boot.sh: iproute2 is not installed" >&2
+        exit 4
+        ;;
+esac
+
 # set_sysctl PATH VALUE: a path that is not there belongs to a protocol that this kernel has switched off.
 set_sysctl() {
-    if [ -e "/proc/sys/$1" ] && [ "$(cat "/proc/sys/$1")" != "$2" ]; then
-        echo "$2" > "/proc/sys/$1"
-    fi
+    [ -e "/proc/sys/$1" ] || return 0
+    { echo "$2" > "/proc/sys/$1"; } 2> /dev/null || [ "$(cat "/proc/sys/$1")" = "$2" ] || {
+        echo "boot.sh: /proc/sys/$1 cannot be set to $2" >&2
+        exit 1
+    }
 }
+
+# is_there INTERFACE: by its own name, as /proc knows it without another process, or by a second one.
+is_there() { [ -d "/proc/sys/net/ipv4/conf/$1" ] || "$ip" link show dev "$1" > /dev/null 2>&1; }
 
 # wait_for WHAT COMMAND...: the operating system brings interfaces and addresses up in its own time.
 wait_for() {
     what=$1
     shift
     tries=60
-    until "$@" > /dev/null 2>&1; do
+    until "$@"; do
         tries=$((tries - 1))
         if [ "$tries" -le 0 ]; then
             echo "boot.sh: $what is not there" >&2
@@ -25,41 +42,65 @@ wait_for() {
     done
 }
 
-wait_for eth0 ip link show dev eth0
+wait_for eth0 is_there eth0
 
 # is_on ADDRESS INTERFACE...: one of them has it, with any prefix length.
 is_on() {
     address=$1
     shift
     for interface in "$@"; do
-        if ip -o address show dev "$interface" 2> /dev/null | grep -qF " $address/"; then
-            return 0
-        fi
+        case $("$ip" -o address show dev "$interface" 2> /dev/null) in
+            *" $address/"*) return 0 ;;
+        esac
     done
     return 1
 }
 # A machine without the node's own addresses is another node, or not up yet.
 wait_for '172.16.129.103 of node-3' is_on 172.16.129.103 eth0
 
-# has_address ADDRESS INTERFACE [METRIC]
-has_address() { ip -o address show dev "$2" 2> /dev/null | grep -qF " $1 ${3:+metric $3 }"; }
+made=' ' # by this run, so without addresses
 
-set_sysctl net/ipv4/conf/eth0/arp_filter 1
+# has_address ADDRESS INTERFACE [METRIC]
+has_address() {
+    case $made in *" $2 "*) return 1 ;; esac
+    case $("$ip" -o address show dev "$2" 2> /dev/null) in
+        *" $1 ${3:+metric $3 }"*) return 0 ;;
+    esac
+    return 1
+}
+
+# own_name INTERFACE
+own_name() {
+    name=$1
+    if [ ! -d "/proc/sys/net/ipv4/conf/$1" ]; then
+        name=$("$ip" -o link show dev "$1")
+        name=${name#*: }
+        name=${name%%: *}
+        name=${name%@*}
+    fi
+}
+own_name eth0
+set_sysctl net/ipv4/conf/"$name"/arp_filter 1
 set_sysctl net/ipv4/ip_forward 1
 set_sysctl net/ipv4/conf/all/send_redirects 0
 
-if ! ip link show dev macvlan0 > /dev/null 2>&1; then
-    ip link add link eth0 name macvlan0 address 02:70:ac:10:81:c5 type macvlan mode bridge
+if [ ! -d /proc/sys/net/ipv4/conf/macvlan0 ]; then
+    made="$made"'macvlan0 '
+    "$ip" link add link eth0 name macvlan0 address 02:70:ac:10:81:c5 type macvlan mode bridge
 fi
-ip link set dev macvlan0 address 02:70:ac:10:81:c5 alias 'podlan: shim of uplink'
-ip link set dev macvlan0 type macvlan mode bridge
+"$ip" link set dev macvlan0 address 02:70:ac:10:81:c5 alias 'podlan: shim of uplink' type macvlan mode bridge
 set_sysctl net/ipv4/conf/macvlan0/arp_filter 1
 set_sysctl net/ipv4/conf/macvlan0/arp_announce 2
 set_sysctl net/ipv6/conf/macvlan0/accept_ra 0
 set_sysctl net/ipv6/conf/macvlan0/autoconf 0
 set_sysctl net/ipv4/conf/macvlan0/send_redirects 0
-ip link set dev macvlan0 up
-has_address 172.16.129.197/32 macvlan0 ||
-    ip address replace 172.16.129.197/32 dev macvlan0
-ip route replace 172.16.129.160/28 dev macvlan0 src 172.16.129.197 proto 112
-ip link set dev eth0 promisc on
+
+# What is there already is a comment below: to set it again would end the lease that DHCP gave an address.
+if has_address 172.16.129.197/32 macvlan0; then there1='# '; else there1=; fi
+
+"$ip" -batch - << EOF
+link set dev macvlan0 up
+${there1}address replace 172.16.129.197/32 dev macvlan0
+route replace 172.16.129.160/28 dev macvlan0 src 172.16.129.197 proto 112
+link set dev eth0 promisc on
+EOF

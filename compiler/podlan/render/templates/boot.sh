@@ -1,26 +1,43 @@
 {% macro route_line(route) %}
-ip route replace {{ route.destination }}{% if route.gateway %} via {{ route.gateway }}{% endif %} dev {{ route.link }}
-{%- if route.source %} src {{ route.source }}{% endif %}
-{% if route.metric %} metric {{ route.metric }}{% endif %} proto {{ protocol }}
+route replace {{ route.destination | batch }}{% if route.gateway %} via {{ route.gateway | batch }}{% endif %} dev {{ route.link | batch }}
+{%- if route.source %} src {{ route.source | batch }}{% endif %}
+{% if route.metric %} metric {{ route.metric | batch }}{% endif %} proto {{ protocol }}
 {%- endmacro %}
 #!/bin/sh
 # {{ header }}
 # The network state of this node with sh and iproute2 alone; a second run changes nothing.
 set -eu
 
+# By its path: the ip of busybox knows no macvlan, and a busybox sh may prefer its own to what is on PATH.
+for ip in /sbin/ip /usr/sbin/ip /bin/ip /usr/bin/ip; do
+    [ ! -x "$ip" ] || break
+done
+case $("$ip" -V 2> /dev/null) in
+    *iproute2*) ;;
+    *)
+        echo "boot.sh: iproute2 is not installed" >&2
+        exit 4
+        ;;
+esac
+
 # set_sysctl PATH VALUE: a path that is not there belongs to a protocol that this kernel has switched off.
 set_sysctl() {
-    if [ -e "/proc/sys/$1" ] && [ "$(cat "/proc/sys/$1")" != "$2" ]; then
-        echo "$2" > "/proc/sys/$1"
-    fi
+    [ -e "/proc/sys/$1" ] || return 0
+    { echo "$2" > "/proc/sys/$1"; } 2> /dev/null || [ "$(cat "/proc/sys/$1")" = "$2" ] || {
+        echo "boot.sh: /proc/sys/$1 cannot be set to $2" >&2
+        exit 1
+    }
 }
+
+# is_there INTERFACE: by its own name, as /proc knows it without another process, or by a second one.
+is_there() { [ -d "/proc/sys/net/ipv4/conf/$1" ] || "$ip" link show dev "$1" > /dev/null 2>&1; }
 
 # wait_for WHAT COMMAND...: the operating system brings interfaces and addresses up in its own time.
 wait_for() {
     what=$1
     shift
     tries=60
-    until "$@" > /dev/null 2>&1; do
+    until "$@"; do
         tries=$((tries - 1))
         if [ "$tries" -le 0 ]; then
             echo "boot.sh: $what is not there" >&2
@@ -31,7 +48,7 @@ wait_for() {
 }
 
 {% for link in masters %}
-wait_for {{ link.name }} ip link show dev {{ link.name }}
+wait_for {{ link.name }} is_there {{ link.name }}
 {% endfor %}
 {% if plan.identity %}
 
@@ -40,9 +57,9 @@ is_on() {
     address=$1
     shift
     for interface in "$@"; do
-        if ip -o address show dev "$interface" 2> /dev/null | grep -qF " $address/"; then
-            return 0
-        fi
+        case $("$ip" -o address show dev "$interface" 2> /dev/null) in
+            *" $address/"*) return 0 ;;
+        esac
     done
     return 1
 }
@@ -54,44 +71,92 @@ wait_for {{ address ~ " of " ~ plan.node }} is_on {{ address }}{% for link in ma
 {% endif %}
 {% if plan.addresses %}
 
+made=' ' # by this run, so without addresses
+
 # has_address ADDRESS INTERFACE [METRIC]
-has_address() { ip -o address show dev "$2" 2> /dev/null | grep -qF " $1 ${3:+metric $3 }"; }
+has_address() {
+    case $made in *" $2 "*) return 1 ;; esac
+    case $("$ip" -o address show dev "$2" 2> /dev/null) in
+        *" $1 ${3:+metric $3 }"*) return 0 ;;
+    esac
+    return 1
+}
 {% endif %}
 {% for address in adopted %}
 wait_for {{ address.address }} has_address {{ address.address }} {{ address.link }}
 {% endfor %}
+{% if altnames %}
+
+# name_too INTERFACE NAME: an older kernel, or iproute2, knows no second names.
+name_too() {
+    case "$("$ip" -o link show dev "$1")\\" in
+        *" altname $2\\"*) ;;
+        *) "$ip" link property add dev "$1" altname "$2" || echo "boot.sh: $1 cannot be named $2 as well" >&2 ;;
+    esac
+}
+{% for name, altname in altnames %}
+name_too {{ name }} {{ altname }}
+{% endfor %}
+{% endif %}
 {% if early %}
 
-{% for path, value in early %}
-set_sysctl {{ path }} {{ value }}
+# own_name INTERFACE
+own_name() {
+    name=$1
+    if [ ! -d "/proc/sys/net/ipv4/conf/$1" ]; then
+        name=$("$ip" -o link show dev "$1")
+        name=${name#*: }
+        name=${name%%: *}
+        name=${name%@*}
+    fi
+}
+{% for before, interface, after, value in early %}
+{% if interface %}
+own_name {{ interface }}
+set_sysctl {{ before }}"$name"{{ after }} {{ value }}
+{% else %}
+set_sysctl {{ before }} {{ value }}
+{% endif %}
 {% endfor %}
 {% endif %}
 {% for link in children %}
 
-if ! ip link show dev {{ link.name }} > /dev/null 2>&1; then
-    ip link add link {{ link.master }} name {{ link.name }} address {{ link.mac }} type macvlan mode {{ link.mode }}
+if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
+{% if plan.addresses %}
+    made="$made"{{ link.name ~ " " }}
+{% endif %}
+    "$ip" link add link {{ link.master }} name {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} type macvlan mode {{ link.mode }}
 fi
-ip link set dev {{ link.name }} address {{ link.mac }} alias {{ link.alias }}
-ip link set dev {{ link.name }} type macvlan mode {{ link.mode }}
+"$ip" link set dev {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} alias {{ link.alias }} type macvlan mode {{ link.mode }}
 {% endfor %}
 {% for path, value in late %}
 set_sysctl {{ path }} {{ value }}
 {% endfor %}
+{% if addresses %}
+
+# What is there already is a comment below: to set it again would end the lease that DHCP gave an address.
+{% endif %}
+{% for address in addresses %}
+if has_address {{ address.address }} {{ address.link }}{% if address.metric %} {{ address.metric }}{% endif %}; then there{{ loop.index }}='# '; else there{{ loop.index }}=; fi
+{% endfor %}
+
+{% if plan.routes or plan.addresses or children or promisc %}
 {# Whoever dies between two of these lines leaves a node that is still reached: the fallback comes first. #}
+"$ip" -batch - << EOF
 {% for route in fallbacks %}
 {{ route_line(route) | plain }}
 {% endfor %}
 {% for link in children %}
-ip link set dev {{ link.name }} up
+link set dev {{ link.name | batch }} up
 {% endfor %}
-{% for address in own + adopted %}
-has_address {{ address.address }} {{ address.link }}{% if address.metric %} {{ address.metric }}{% endif %} ||
-    ip address replace {{ address.address }} dev {{ address.link }}{% if address.metric %} metric {{ address.metric }}{% endif %}
-
+{% for address in addresses %}
+${there{{ loop.index }}}address replace {{ address.address | batch }} dev {{ address.link | batch }}{% if address.metric %} metric {{ address.metric | batch }}{% endif %}{{ (" nodad" if ":" in address.address else "") | plain }}
 {% endfor %}
 {% for route in routes %}
 {{ route_line(route) | plain }}
 {% endfor %}
-{% for link in masters if link.promisc is not none %}
-ip link set dev {{ link.name }} promisc {{ "on" if link.promisc else "off" }}
+{% for link in promisc %}
+link set dev {{ link.name | batch }} promisc {{ "on" if link.promisc else "off" }}
 {% endfor %}
+EOF
+{% endif %}

@@ -1,0 +1,135 @@
+"""A machine that boots with what install.sh put there: systemd runs the unit, in its sandbox, before the kubelet."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from machine import REPOSITORY, machine
+
+from podlan import pipeline
+
+SITE = """\
+version: 1
+site: test
+cluster: {kubernetes: "1.31"}
+cni: {name: pods, dataDir: /var/lib/cni/networks}
+subnets:
+  lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, pool: [10.0.0.16-199], routes: []}
+masters:
+  uplink: {interface: eth0, subnets: [lan], podsPerNode: 10}
+nodes:
+  node-1: {address: 10.0.0.1}
+"""
+WIRE = """\
+[Unit]
+Before=network-online.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'ip link set lo up; ip link set eth0 up; ip address add 10.0.0.1/24 dev eth0'
+[Install]
+WantedBy=multi-user.target
+"""
+KUBELET = """\
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'ip -o address show dev macvlan0 > /kubelet-saw'
+"""
+
+ROUNDS = range(100)
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def node(tmp_path):
+    site, directory = tmp_path / "site", tmp_path / "node"
+    site.mkdir()
+    (site / "site.yaml").write_text(SITE, encoding="utf-8")
+    for name, content in pipeline.compile_site(site, tmp_path / "out", write=False).nodes["node-1"].items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
+    with machine(tmp_path) as made:
+        subprocess.run(["sh", directory / "install.sh", "--root", made.root], check=True, capture_output=True)
+        for unit, text in (("wire", WIRE), ("kubelet", KUBELET)):
+            made.write(f"/etc/systemd/system/{unit}.service", text)
+            wants = made.root / "etc/systemd/system/multi-user.target.wants"
+            (wants / f"{unit}.service").symlink_to(f"/etc/systemd/system/{unit}.service")
+        program = made.root / "usr/local/sbin/podlan-node.pyz"
+        subprocess.run([sys.executable, REPOSITORY / ".ci/node_archive.py", program], check=True, cwd=REPOSITORY)
+        yield made
+
+
+def settled(looks) -> None:
+    for done in looks:
+        if done:
+            return
+        time.sleep(0.1)
+    pytest.fail("it does not settle")
+
+
+def networkd(node, interface: str) -> str:
+    """Tell what systemd-networkd thinks of an interface."""
+    index = node.run("cat", f"/sys/class/net/{interface}/ifindex").stdout.strip()
+    return node.run("cat", f"/run/systemd/netif/links/{index}", check=False).stdout
+
+
+def test_the_unit_makes_network_and_files_at_boot_and_leaves_reservations_of_the_last_one_behind(node):
+    left = node.root / "var/lib/cni/networks/pods/10.0.0.16"
+    left.parent.mkdir(parents=True)
+    left.write_text("a pod of the last boot", encoding="utf-8")
+    shutil.rmtree(node.root / "etc/NetworkManager")
+    shutil.rmtree(node.root / "etc/cni")
+    with node.boot():
+        log = node.run("journalctl", "-b", "-u", "podlan-reconcile", "--no-pager").stdout
+        assert node.run("systemctl", "is-active", "podlan-reconcile", check=False).stdout == "active\n", log
+        assert not node.run("systemctl", "--failed", "--no-legend").stdout
+        shim = node.run("ip", "-o", "address", "show", "dev", "macvlan0").stdout
+        assert "10.0.0.199/32" in shim
+        assert "10.0.0.199/32" in node.run("cat", "/kubelet-saw").stdout, "the kubelet starts after podlan"
+        assert node.run("ls", "/etc/NetworkManager/conf.d", "/etc/cni/net.d").stdout.count("podlan") == 2, log
+        assert node.run("cat", "/proc/sys/net/ipv4/conf/eth0/arp_filter").stdout == "1\n"
+        assert not left.exists()
+
+        node.run("touch", "/var/lib/cni/networks/pods/10.0.0.17")
+        node.run("systemd-tmpfiles", "--remove")
+        assert node.run("ls", "/var/lib/cni/networks/pods").stdout == "10.0.0.17\n", "of this boot, so it stays"
+
+        node.run("rm", "/usr/local/sbin/podlan-node.pyz")
+        node.run("ip", "link", "del", "macvlan0")
+        node.run("systemctl", "restart", "podlan-reconcile")
+        assert node.run("ip", "-o", "address", "show", "dev", "macvlan0").stdout.split()[3] == "10.0.0.199/32"
+
+
+def test_networkd_leaves_what_podlan_made_alone(node):
+    """Without podlan's drop-in it removes routes that it did not make whenever it configures an interface."""
+    lines = ("[Match]", "Name=eth* macvlan*", "[Network]", "Address=10.0.0.2/24", "LinkLocalAddressing=no")
+    node.write("/etc/systemd/network/50-wire.network", "\n".join(lines))
+    with node.boot():
+        # Unlike an IPv4 route it does not go with the interface's last address.
+        node.run("ip", "route", "add", "2001:db8::/64", "dev", "eth0", "proto", "112")
+        routes = marked(node)
+        assert "macvlan0" in routes
+        configure(node)
+        assert "ADMIN_STATE=unmanaged" in networkd(node, "macvlan0")
+        assert marked(node) == routes
+
+        node.run("rm", "/etc/systemd/networkd.conf.d/20-podlan.conf")
+        configure(node)
+        assert "2001:db8::" not in marked(node)
+
+
+def marked(node) -> str:
+    return "".join(node.run("ip", family, "route", "show", "proto", "112").stdout for family in ("-4", "-6"))
+
+
+def configure(node) -> None:
+    node.run("systemctl", "restart", "systemd-networkd")
+    node.run("ip", "address", "flush", "dev", "eth0", "to", "10.0.0.2")
+    node.run("networkctl", "reconfigure", "eth0")
+    settled("10.0.0.2/24" in node.run("ip", "-o", "address").stdout for _ in ROUNDS)
