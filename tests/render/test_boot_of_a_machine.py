@@ -47,10 +47,15 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
-def node(tmp_path):
+def boot():
+    return "systemd"
+
+
+@pytest.fixture
+def node(tmp_path, boot):
     site, directory = tmp_path / "site", tmp_path / "node"
     site.mkdir()
-    (site / "site.yaml").write_text(SITE, encoding="utf-8")
+    (site / "site.yaml").write_text(f"{SITE}boot: {boot}\n", encoding="utf-8")
     for name, content in pipeline.compile_site(site, tmp_path / "out", write=False).nodes["node-1"].items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)
@@ -104,6 +109,24 @@ def test_the_unit_makes_network_and_files_at_boot_and_leaves_reservations_of_the
         node.run("ip", "link", "del", "macvlan0")
         node.run("systemctl", "restart", "podlan-reconcile")
         assert node.run("ip", "-o", "address", "show", "dev", "macvlan0").stdout.split()[3] == "10.0.0.199/32"
+
+
+@pytest.mark.parametrize("boot", ["systemd-watch"])
+def test_the_unit_that_watches_is_ready_before_the_kubelet_and_repairs_drift_in_its_sandbox(node):
+    with node.boot():
+        log = node.run("journalctl", "-b", "-u", "podlan-reconcile", "--no-pager").stdout
+        assert node.run("systemctl", "is-active", "podlan-reconcile", check=False).stdout == "active\n", log
+        assert "10.0.0.199/32" in node.run("cat", "/kubelet-saw").stdout, "the kubelet starts after the first run"
+
+        for lost in (["link", "del", "macvlan0"], ["address", "flush", "dev", "macvlan0"]):
+            node.run("ip", *lost)
+            settled("10.0.0.199/32" in node.run("ip", "-o", "address").stdout for _ in ROUNDS)
+        node.run("systemctl", "reload", "podlan-reconcile")
+        process = node.run("systemctl", "show", "-p", "MainPID", "podlan-reconcile").stdout
+        node.run("systemctl", "stop", "podlan-reconcile")
+        assert process != "MainPID=0\n"
+        assert "10.0.0.199/32" in node.run("ip", "-o", "address").stdout, "who stops watching takes nothing away"
+        assert not node.run("systemctl", "--failed", "--no-legend").stdout
 
 
 def test_networkd_leaves_what_podlan_made_alone(node):
