@@ -143,7 +143,7 @@ def test_every_node_runs_one_and_selectors_find_their_pods(tmp_path, kind):
 def test_the_image_has_a_tag_that_the_oldest_node_can_pull(tmp_path):
     new, old = (container(daemon_sets(smoke(tmp_path, kubernetes=version))[0])["image"] for version in ("1.31", "1.19"))
     assert new != old
-    assert all(image.startswith("docker.io/library/nginx:1.") for image in (new, old))
+    assert all(image.startswith("nginx:1.") for image in (new, old))
 
 
 @pytest.mark.parametrize("site", ["DC_1", "dc1-", "x" * 63, "X" * 63, "a" * 50, "a" * 51, "1e3", "null", "0x10", "yes"])

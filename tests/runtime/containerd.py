@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cri import Cri
 
-IMAGE = "docker.io/library/busybox:test"
+IMAGE = "localhost/busybox:test"
 PLUGINS = Path("/usr/lib/cni")
 PACKAGES = {"containerd": "containerd", "ctr": "containerd", "runc": "runc", "busybox": "busybox-static"}
 PATIENCE = 20

@@ -13,8 +13,8 @@ from podlan.render._artifact import HEADER, Plain, templates
 if TYPE_CHECKING:
     from podlan.inventory import ResolvedNode, Site
 
-IMAGE = "docker.io/library/nginx:1.28-alpine"
-OLD_IMAGE = "docker.io/library/nginx:1.18-alpine"
+IMAGE = "nginx:1.28-alpine"
+OLD_IMAGE = "nginx:1.18-alpine"
 """Newer tags are pushed in OCI's format, which docker of the time before Kubernetes 1.20 may not know."""
 _OLD = Version(1, 20)
 _ROOM = 63 - len("podlan-smoke-")
