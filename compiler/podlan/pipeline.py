@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from podlan import rules
-from podlan.addressing import Allocation, Decisions, Lock, allocate, network_names, read_lock, survey
+from podlan.addressing import NETWORK, Allocation, Decisions, Lock, allocate, networks, read_lock, renamed, survey
 from podlan.diagnostics import Exit, Finding, PodlanError, has_errors, has_warnings
 from podlan.inventory import Site, load
 from podlan.output import (
@@ -160,7 +160,7 @@ def _render_own(checked: Checked, site: Site, allocation: Allocation) -> list[Fi
     for node in site.nodes:
         if node.files:
             plan = blueprint(site, node, allocation)
-            checked.own[node.name] = list(own.render(plan, [one.file.path for one in artifacts(plan)]))
+            checked.own[node.name] = list(own.render(plan, [one.file for one in artifacts(plan)]))
     return own.findings
 
 
@@ -226,18 +226,22 @@ def _meta(site: Site, lock: Lock, source: Source) -> list[Finding]:
 
 
 def _networks(site: Site, lock: Lock) -> Iterator[Finding]:
-    """Refuse another name for the network by which a secondary master gives a subnet's addresses."""
-    for key, names in network_names(site).items():
-        locked = set(lock.meta.get(key, "").split(",")) - {""}
-        gone, come = sorted(locked - set(names.split(","))), sorted(set(names.split(",")) - locked)
-        if gone and come:
-            subnet, at = key.partition(".")[2], lock.places.get(("meta", key))
-            message = f"the network of {subnet} is {', '.join(come)}, but the lock says {', '.join(gone)}"
+    """Refuse another network for a subnet whose addresses the lock remembers: its pool would begin anew."""
+    now, before = networks(site), renamed(lock, site)
+    known = {subnet for subnet, _ in before.slices} | {entry.subnet for entry in before.quarantine}
+    for subnet in sorted(known & now.keys()):
+        ((name, master), *_) = now[subnet].items()
+        locked = before.meta.get(f"{NETWORK}{subnet}", lock.meta.get("name", name))
+        is_told = locked == lock.meta.get("name") and name == site.inventory.cni.name  # PL506 of cni.name
+        if name != locked and not is_told:
+            at = lock.places.get(("meta", f"{NETWORK}{subnet}"))
+            message = f"pods get addresses of {subnet} in the network {name}, but the lock says {locked}"
             yield Finding(
                 "PL506",
                 f"{message}: host-local would give living addresses again",
-                site.place(("masters", come[0]), key=True),
-                hint="keep the master's name; or, when no pod is on that network, delete the line from podlan.lock",
+                site.place(("masters", master), key=True),
+                hint="keep the masters as they were; or, when no pod of that subnet is alive, delete its lines from "
+                "podlan.lock",
                 also=(at.labelled("locked here"),) if at else (),
             )
 

@@ -117,7 +117,7 @@ def net(tmp_path):
 def test_sysctls_reach_interfaces_with_dots_in_their_names(project, net, reader):
     project.change('kubernetes: "1.31"', 'kubernetes: "1.31", serviceCIDR: [10.96.0.0/12]')
     root = with_two_masters(project)
-    for master, child in (("eno1.101", "macvlan0"), ("eno2.7", "macvlan1")):
+    for master, child in (("eno1.101", "macvlan0"), ("eno2.7", "mv-storage")):
         net.ip("link", "add", master, "type", "veth", "peer", "name", f"p-{child}")
         net.ip("link", "add", "link", master, "name", child, "type", "macvlan", "mode", "bridge")
     wanted = decode((root.parent / "plan.json").read_text(encoding="utf-8"), "plan.json").sysctls
@@ -158,9 +158,9 @@ def test_the_systems_own_network_services_are_told_of_every_child(project):
     manager = (root / "etc/NetworkManager/conf.d/20-podlan.conf").read_text(encoding="utf-8")
     assert manager.splitlines()[1:] == [
         "[keyfile]",
-        "unmanaged-devices+=interface-name:macvlan0;interface-name:macvlan1",
+        "unmanaged-devices+=interface-name:macvlan0;interface-name:mv-storage",
     ]
-    for child in ("macvlan0", "macvlan1"):
+    for child in ("macvlan0", "mv-storage"):
         assert f"Name={child}\n" in (root / f"etc/systemd/network/05-podlan-{child}.network").read_text(
             encoding="utf-8"
         )

@@ -83,6 +83,18 @@ def test_boot_script_and_reconcile_end_in_the_same_state(nets, tmp_path, via, st
     assert "nothing to do" in reconciled.reconcile(directory).stdout
 
 
+def test_a_child_of_another_interface_is_made_anew_if_it_is_podlans_and_left_if_it_is_not(nets, tmp_path):
+    script, net = compiled("shim", tmp_path) / "boot.sh", nets[0]
+    net.ip("link", "add", "eth9", "type", "veth", "peer", "name", "p9")
+    astray = ("link", "add", "link", "eth9", "name", "macvlan0", "type", "macvlan", "mode", "bridge")
+    net.ip(*astray)
+    assert net.run("node", "sh", script, check=False).returncode == 1
+    assert "macvlan0@eth9" in net.ip("link"), "somebody else's"
+    net.ip("link", "set", "macvlan0", "alias", "podlan: shim of storage")
+    net.run("node", "sh", script)
+    assert "macvlan0@eth0" in net.ip("link")
+
+
 TWO_MASTERS = {
     "subnet": ("subnets:\n", "subnets:\n  store: {cidr: 10.7.0.0/24, gateway: 10.7.0.254, routes: []}\n"),
     "master": (

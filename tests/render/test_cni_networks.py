@@ -85,9 +85,9 @@ def test_every_master_is_a_network_with_a_file_and_a_child_of_its_own(compiled):
         ("eth0", ""),
         ("macvlan0", "eth0"),
         ("eth2", ""),
-        ("macvlan1", "eth2"),
+        ("mv-cameras", "eth2"),
         ("eth1", ""),
-        ("macvlan2", "eth1"),
+        ("mv-storage", "eth1"),
     ]
     assert plan["links"][0]["altnames"] == ["uplink0"]
     assert plan["identity"] == ["10.0.0.20", "10.0.1.1"]
@@ -100,7 +100,7 @@ def test_only_the_first_network_has_the_way_to_services_and_each_that_to_the_nod
     shims = {address["link"]: address["address"].partition("/")[0] for address in plan["addresses"][::-1]}
     assert {"dst": "10.96.0.0/12", "gw": shims["macvlan0"]} in found["pods"]
     assert {"dst": "10.0.0.20/32", "gw": shims["macvlan0"]} in found["pods"]
-    assert found["storage"] == [{"dst": "10.0.1.1/32", "gw": shims["macvlan2"]}]
+    assert found["storage"] == [{"dst": "10.0.1.1/32", "gw": shims["mv-storage"]}]
     assert [route["dst"] for route in found["cameras"]] == ["10.9.0.0/16"]
 
 
@@ -175,10 +175,11 @@ def test_an_audit_of_the_output_sees_addresses_twice_on_secondary_networks(compi
 
 
 def test_a_node_on_which_an_interface_is_in_the_pod_has_nothing_of_it_on_the_host(compiled):
-    inside = "inside: {interface: eth9, subnets: [store], podsPerNode: 4, secondary: true, linkInContainer: true, "
+    inside = "inside: {interface: eth9, subnets: [inner], podsPerNode: 4, secondary: true, linkInContainer: true, "
     text = SITE.replace("storage: {i", f"{inside}hostAccess: {{via: none}}}}\n  storage: {{i").replace(
         "  b: {}", "  b: {masters: {uplink: {}, inside: {}}}"
     )
+    text = text.replace("  store:", "  inner: {cidr: 10.0.3.0/24}\n  store:")
     files = compiled(text).nodes["b"]
     assert networks(files)["inside"]["plugins"][0]["linkInContainer"] is True
     assert "eth9" not in files["plan.json"].decode()

@@ -138,3 +138,39 @@ def test_a_node_s_own_flags_are_laid_over_the_site_s(project):
     assert b'"--node-labels=rack=r1,row=7"' in result.nodes["node-1"]["plan.json"]
     assert b'"--v=2"' in result.nodes["node-1"]["plan.json"]
     assert b'"--node-labels=rack=r1"' in result.nodes["node-2"]["plan.json"]
+
+
+LONG = ".".join(["a" * 49] * 5)
+"""A DNS name of 249 characters."""
+LABEL = "write a label's name: "
+TAINT = "write a taint as key=value:effect or key:effect"
+
+
+@pytest.mark.parametrize("prefix", ["a..b", "a-.b", "a.-b", ".a", "a.", "A", f"{LONG}.aaaa"])
+def test_a_prefix_that_the_api_server_refuses_is_no_name_of_a_label_or_taint(project, prefix):
+    said = findings(
+        project, f"""kubernetes: "1.31", kubelet: {{labels: {{{prefix}/x: y}}, taints: ["{prefix}/x:NoExecute"]}}"""
+    )
+    assert [finding.code for finding in said] == ["PL104", "PL104"]
+    assert said[0].hint.startswith(LABEL)
+    assert said[1].hint.startswith(TAINT)
+
+
+@pytest.mark.parametrize("prefix", ["a.b", "a--b.c", "9", f"{LONG}.aaa"])
+def test_a_prefix_that_is_a_dns_name_stands_before_the_name_of_a_label_or_taint(project, prefix):
+    kubelet = f"""{{labels: {{{prefix}/x: y}}, taints: ["{prefix}/x=:NoExecute"]}}"""
+    assert not findings(project, f'kubernetes: "1.31", kubelet: {kubelet}')
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "hint"),
+    [
+        ("labels: {x: a b}", "write a label's value: "),
+        ("flags: {--v: '2'}", "write a flag's name without the dashes before it: "),
+        ("flags: {v: 2 3}", "write a flag's value: "),
+    ],
+)
+def test_what_may_stand_in_a_label_or_flag_is_said_in_words(project, kubelet, hint):
+    (finding,) = findings(project, f'kubernetes: "1.31", kubelet: {{{kubelet}}}')
+    assert finding.code == "PL104"
+    assert finding.hint.startswith(hint)

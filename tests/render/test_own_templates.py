@@ -229,6 +229,29 @@ def test_what_a_template_may_not_do_is_a_finding(site, template):
     assert site.refused(template).startswith("PL334 ")
 
 
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{% for a in [1] %}" * 25 + "{% endfor %}" * 25, "too many statically nested blocks"),
+        ("{% if node %}" * 120 + "{% endif %}" * 120, "too many levels of indentation"),
+        ("{{ dict(a=1, a=2) | json }}", "keyword argument repeated: a"),
+    ],
+    ids=["loops", "conditions", "repeated argument"],
+)
+def test_a_template_of_which_python_takes_no_program_is_a_finding(site, template, why):
+    assert site.refused(template) == f"PL334 no program can be made of the template: {why}"
+
+
+def test_a_template_that_is_included_is_named_where_no_program_can_be_made_of_it(site):
+    site.write(
+        f"files: {{{PATH}: {{template: own.j2}}}}\n{NODES}",
+        own='first\n{% include "part.j2" %}',
+        part="{% for a in [1] %}" * 25 + "{% endfor %}" * 25,
+    )
+    (finding,) = pipeline.check(site.path).findings
+    assert str(finding.place) == f"{site.path}/templates/part.j2:1:1"
+
+
 ENDLESS = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "a loop of many millions": "{% for a in range(1000000000) %}{% endfor %}",

@@ -2,12 +2,14 @@
 
 from podlan.addressing._allocate import Allocation, allocate
 from podlan.addressing._claims import Claim, Ground, Kind, address_path, pins, subnets_of, survey
-from podlan.addressing._lock import Lock, Quarantined, read_lock
+from podlan.addressing._lock import NETWORK, Lock, Quarantined, read_lock
 from podlan.addressing._macs import child_mac
+from podlan.addressing._memory import renamed
 from podlan.addressing._ranges import Addresses, Range, to_text
-from podlan.addressing._wants import Decisions, natural, network_names
+from podlan.addressing._wants import Decisions, natural, networks
 
 __all__ = [
+    "NETWORK",
     "Addresses",
     "Allocation",
     "Claim",
@@ -21,9 +23,10 @@ __all__ = [
     "allocate",
     "child_mac",
     "natural",
-    "network_names",
+    "networks",
     "pins",
     "read_lock",
+    "renamed",
     "subnets_of",
     "survey",
     "to_text",

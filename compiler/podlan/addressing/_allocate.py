@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from podlan.addressing._lock import Lock, Quarantined
+from podlan.addressing._lock import NETWORK, Lock, Quarantined
 from podlan.addressing._memory import of_gone_subnets, renamed, settled
 from podlan.addressing._subnet import Allotment
-from podlan.addressing._wants import Decisions, network_names, wants
+from podlan.addressing._wants import Decisions, networks, wants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,9 +56,19 @@ def allocate(site: Site, grounds: Mapping[str, Ground], lock: Lock, decisions: D
         result.findings += allotment.findings
         quarantine |= allotment.quarantine()
     cni = site.inventory.cni
-    meta = {"name": str(cni.name), "dataDir": cni.data_dir, "site": site.name, **network_names(site)}
-    result.lock = Lock(meta, dict(result.slices), dict(result.shims), _given_up(quarantine, result))
+    meta = {"name": str(cni.name), "dataDir": cni.data_dir, "site": site.name}
+    given_up = _given_up(quarantine, result)
+    meta |= _network_names(site, lock, {entry.subnet for entry in given_up})
+    result.lock = Lock(meta, dict(result.slices), dict(result.shims), given_up)
     return result
+
+
+def _network_names(site: Site, lock: Lock, remembered: set[str]) -> dict[str, str]:
+    """Give the lock's lines about subnets whose addresses a secondary network gives, or gave to those in quarantine."""
+    now = {subnet: next(iter(names)) for subnet, names in networks(site).items()}
+    before = {key.removeprefix(NETWORK): name for key, name in lock.meta.items() if key.startswith(NETWORK)}
+    kept = {subnet: name for subnet, name in before.items() if subnet in remembered}
+    return {f"{NETWORK}{subnet}": name for subnet, name in (kept | now).items() if name != site.inventory.cni.name}
 
 
 def _given_up(quarantine: set[Quarantined], result: Allocation) -> frozenset[Quarantined]:

@@ -46,6 +46,10 @@ class Quarantined(NamedTuple):
         return f"quarantine {self.subnet} {self.node} {self.text}"
 
 
+NETWORK = "network."
+"""Before a subnet's name in `meta`: the secondary network in which its addresses are given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """What was decided before: per (subnet, node) the slice and the shim address, and what is quarantined.

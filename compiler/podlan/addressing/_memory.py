@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from podlan.addressing._lock import Quarantined
+from podlan.addressing._lock import NETWORK, Quarantined
 from podlan.addressing._ranges import Addresses, Range
 from podlan.diagnostics import Finding
 
@@ -50,6 +50,12 @@ def renamed(lock: Lock, site: Site) -> Lock:
 
     return replace(
         lock,
+        meta={
+            f"{NETWORK}{subnets.get(key.removeprefix(NETWORK), key.removeprefix(NETWORK))}"
+            if key.startswith(NETWORK)
+            else key: value
+            for key, value in lock.meta.items()
+        },
         slices={new(key): held for key, held in lock.slices.items()},
         shims={new(key): held for key, held in lock.shims.items()},
         quarantine=frozenset(Quarantined(*new(entry[:2]), *entry[2:]) for entry in lock.quarantine),

@@ -68,18 +68,19 @@ def wants(site: Site) -> dict[str, list[Want]]:
     return found
 
 
-def network_names(site: Site) -> dict[str, str]:
-    """Name the networks by which secondary masters give addresses of a subnet, as {"network.SUBNET": "NAME,NAME"}.
+def networks(site: Site) -> dict[str, dict[str, str]]:
+    """Name the networks in which addresses of a subnet are given, by subnet: {name of the network: a master of it}.
 
-    The lock remembers them: host-local keeps reservations by a network's name, which is its master's.
+    A secondary master's network has its name, that of all others is cni.name. host-local keeps reservations by it.
     """
-    found: dict[str, set[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for node in site.nodes:
         for attachment in node.attachments:
-            if attachment.master.secondary and attachment.has_slices:
+            if attachment.has_slices:
+                network = attachment.name if attachment.master.secondary else str(site.inventory.cni.name)
                 for subnet in subnets_of(site, attachment):
-                    found.setdefault(subnet, set()).add(attachment.name)
-    return {f"network.{subnet}": ",".join(sorted(names)) for subnet, names in sorted(found.items())}
+                    found.setdefault(subnet, {}).setdefault(network, attachment.name)
+    return found
 
 
 def _size(attachment: Attachment, pods: int) -> int:

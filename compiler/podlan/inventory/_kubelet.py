@@ -4,29 +4,68 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticKnownError
 
 from podlan.inventory._section import Section
-from podlan.inventory._values import AbsolutePath
+from podlan.inventory._values import AbsolutePath, named
 
 Role = Literal["worker", "control-plane"]
-FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
-FlagValue = Annotated[str, StringConstraints(pattern=r"^[!-~]*$", max_length=1000)]
-"""Printable ASCII without blanks: systemd and shells split the variable that holds the flags at blanks."""
+FlagName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=100),
+    named("a flag's name without the dashes before it: lower case letters, digits and '-'", "v"),
+]
+FlagValue = Annotated[
+    str,
+    StringConstraints(pattern=r"^[!-~]*$", max_length=1000),
+    named("a flag's value: printable ASCII without blanks", "2"),
+]
+"""Systemd and shells split the variable that holds the flags at blanks."""
+_PREFIX = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+_WORD = "[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_LABEL = f"{_PREFIX}{_WORD}$"
+_TAINT = f"{_PREFIX}{_WORD}(=({_WORD})?)?:(NoSchedule|PreferNoSchedule|NoExecute)$"
+_MOST_OF_A_PREFIX = 253
+_SHORT_PREFIX = f"^(?![^/]{{{_MOST_OF_A_PREFIX + 1}}})"
+"""What has no prefix at all is shorter than that."""
+
+
+def _with_short_prefix(pattern: str) -> AfterValidator:
+    """Refuse a prefix that is too long as the pattern would, could pydantic's engine look ahead."""
+
+    def check(text: str) -> str:
+        if text.find("/") > _MOST_OF_A_PREFIX:
+            raise PydanticKnownError("string_pattern_mismatch", {"pattern": pattern})
+        return text
+
+    return AfterValidator(check)
+
+
 LabelName = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$", max_length=317
+    StringConstraints(pattern=f"^{_LABEL}", max_length=317),
+    _with_short_prefix(f"^{_LABEL}"),
+    named(
+        "a label's name: letters, digits, '-', '_' and '.', up to 63, with a DNS name and '/' before it or without",
+        "example.com/rack",
+        pattern=f"{_SHORT_PREFIX}{_LABEL}",
     ),
 ]
-LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
+LabelValue = Annotated[
+    str,
+    StringConstraints(pattern=f"^({_WORD})?$"),
+    named("a label's value: letters, digits, '-', '_' and '.', up to 63, or nothing", "r12"),
+]
 """Kubernetes, labels and selectors: a prefix that is a DNS subdomain, names and values of at most 63 characters."""
 Taint = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-        r"(=([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?)?:(NoSchedule|PreferNoSchedule|NoExecute)$",
-        max_length=400,
+    StringConstraints(pattern=f"^{_TAINT}", max_length=400),
+    _with_short_prefix(f"^{_TAINT}"),
+    named(
+        "a taint as key=value:effect or key:effect, the effect NoSchedule, PreferNoSchedule or NoExecute",
+        "dedicated=gpu:NoSchedule",
+        pattern=f"{_SHORT_PREFIX}{_TAINT}",
     ),
 ]
 

@@ -219,7 +219,7 @@ class HostAccess(Section):
     )
     interface: InterfaceName | None = Field(
         None,
-        description="Name of the macvlan child on the host; default: macvlan0, of secondary masters macvlan1 and so on",
+        description="Name of the macvlan child on the host; default: macvlan0, of a secondary master mv- and its name",
         examples=["macvlan0"],
     )
     pool: list[Range] = Field(

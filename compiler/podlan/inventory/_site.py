@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from podlan.inventory._files import OwnFile
@@ -123,6 +124,8 @@ class Site:
         return keys if self.source.has(keys) else ("nodes", node.name)
 
 
+_NAME_SIZE = 15
+"""Most characters of an interface's name (IFNAMSIZ, linux/if.h, less the final NUL)."""
 _SHORTHAND = {"addresses": "address", "pods": "pods", "ranges": "ranges"}
 
 
@@ -144,10 +147,7 @@ def _resolve(inventory: Inventory, name: str, node: Node) -> ResolvedNode:
         boot = layer.boot or boot
         role = layer.role or role
         files = _lay_files(files, layer.files)
-    attachments = tuple(
-        _attach(inventory, master, f"macvlan{number}", layers)
-        for number, master in enumerate(_masters(inventory, layers))
-    )
+    attachments = tuple(_attach(inventory, master, layers) for master in _masters(inventory, layers))
     return ResolvedNode(
         name, known, "control-plane" if role == "control-plane" else "worker", boot, cluster, cni, attachments, files
     )
@@ -198,7 +198,13 @@ def _masters(inventory: Inventory, layers: list[Profile]) -> list[str]:
     return sorted(set(named) & inventory.masters.keys(), key=lambda name: (inventory.masters[name].secondary, name))
 
 
-def _attach(inventory: Inventory, name: str, child: str, layers: list[Profile]) -> Attachment:
+def _child(name: str) -> str:
+    """Name the macvlan child of a secondary master after it: another master that comes or goes does not rename it."""
+    short = f"mv-{name}"
+    return short if len(short) <= _NAME_SIZE else f"{short[:9]}-{sha256(name.encode()).hexdigest()[:5]}"
+
+
+def _attach(inventory: Inventory, name: str, layers: list[Profile]) -> Attachment:
     master = inventory.masters[name]
     attachment = Attachment(
         name,
@@ -206,7 +212,7 @@ def _attach(inventory: Inventory, name: str, child: str, layers: list[Profile]) 
         master.interface,
         pods=master.pods_per_node,
         mtu=master.mtu,
-        child=master.host_access.interface or child,
+        child=master.host_access.interface or (_child(name) if master.secondary else "macvlan0"),
     )
     only = len(inventory.masters) == 1
     for layer in layers:

@@ -231,7 +231,7 @@ def _schema(pattern: str, is_: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({**schema, "description": is_[:1].upper() + is_[1:], "examples": list(examples)})
 
 
-def _named(is_: str, *examples: str, pattern: str = "") -> Any:  # noqa: ANN401 - pydantic's own record of a field
+def named(is_: str, *examples: str, pattern: str = "") -> Any:  # noqa: ANN401 - pydantic's own record of a field
     """Add to text with a pattern what editors show; `pattern` says more than pydantic's engine could read."""
     more: dict[str, Any] = {"patternErrorMessage": f"write {is_}"} | ({"pattern": pattern} if pattern else {})
     return Field(description=is_[:1].upper() + is_[1:], examples=list(examples), json_schema_extra=more)
@@ -282,12 +282,12 @@ Mac = Annotated[
     _schema(_patterns.MAC, "a unicast MAC: six bytes in hexadecimal, the first one even", "02:70:ac:10:81:c8"),
 ]
 RuleCode = Annotated[
-    str, StringConstraints(pattern=r"^PL[0-9]{3}$"), _named("the code of a rule, as podlan prints it", "PL214")
+    str, StringConstraints(pattern=r"^PL[0-9]{3}$"), named("the code of a rule, as podlan prints it", "PL214")
 ]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=63),
-    _named("a name: letters, digits, '-' and '_', up to 63", "lan"),
+    named("a name: letters, digits, '-' and '_', up to 63", "lan"),
 ]
 NodeName = Annotated[
     str,
@@ -295,20 +295,20 @@ NodeName = Annotated[
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         max_length=253,
     ),
-    _named("a node's name as Kubernetes has it: lower case letters, digits, '-' and '.', up to 253", "node-1"),
+    named("a node's name as Kubernetes has it: lower case letters, digits, '-' and '.', up to 253", "node-1"),
 ]
 """A Kubernetes node's name: an RFC 1123 subdomain."""
 NetworkName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=253),
-    _named("a name: letters, digits, '_', '.' and '-'", "k8s-pod-network"),
+    named("a name: letters, digits, '_', '.' and '-'", "k8s-pod-network"),
 ]
 """libcni's rule for a network's name (libcni/conf.go, utils.ValidateNetworkName)."""
 InterfaceName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=15),
     AfterValidator(check_interface),
-    _named(
+    named(
         "the name of an interface, up to 15 characters; not lo, all or default",
         "eth0",
         "bond0.101",
@@ -318,13 +318,13 @@ InterfaceName = Annotated[
 """IFNAMSIZ less the final NUL (linux/if.h); no '/', ':' or white space (net/core/dev.c, dev_valid_name), and none of
 what sysctl.d ('=') and ip ('@') read otherwise."""
 Domain = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=253), _named("a DNS domain", "example.com")
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=253), named("a DNS domain", "example.com")
 ]
 Reason = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200),
     AfterValidator(check_printable),
-    _named(
+    named(
         "a reason on one line, up to 200 characters",
         "accepted until the new switch is there",
         pattern=_patterns.PRINTABLE,
@@ -333,12 +333,12 @@ Reason = Annotated[
 AbsolutePath = Annotated[
     str,
     StringConstraints(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)+$", max_length=255),
-    _named("an absolute path without '..', hidden directories or blanks", "/etc/cni/net.d"),
+    named("an absolute path without '..', hidden directories or blanks", "/etc/cni/net.d"),
 ]
 FileName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\.(conf|conflist)$", max_length=255),
-    _named("a file's name that ends in .conflist or .conf", "05-podlan.conflist"),
+    named("a file's name that ends in .conflist or .conf", "05-podlan.conflist"),
 ]
 Mtu = Annotated[int, Field(ge=68, le=65535)]
 """From 68, the least of IPv4 (RFC 791, ETH_MIN_MTU), to the most that the kernel's macvlan takes (ETH_MAX_MTU)."""

@@ -209,7 +209,7 @@ class NodeValues:
             text = "the name that sorts first; its ending follows cni.format"
             return Answer("", self._file_name(), (*steps, Step("rule", text), *self._leaf(("cni", "format")).steps[:1]))
         if _is_master(full[:2]) and full[2:] == ("hostAccess", "interface"):
-            text = "macvlan0 on the first master, macvlan1 and so on by the names of the secondary ones"
+            text = "macvlan0, or on a secondary master mv- and its name"
             return Answer("", self._attachment(full[1]).child, (*steps, Step("rule", text)))
         if full == ("role",):
             return Answer("", "worker", (*steps, Step("default", "a node is a worker unless it says otherwise")))

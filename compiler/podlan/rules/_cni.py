@@ -97,6 +97,27 @@ def _directory(site: Site, node: ResolvedNode) -> Iterator[tuple[KeyPath, str, s
         )
         message = f"on {node.name} the CNI files in {cni} lie in the kubelet's {kubelet}: one would read the other's"
         yield path, message, "give cni.confDir and cluster.kubeletConfigDir directories of their own", other
+    for directory, keys in ((cni, ("cni", "confDir")), (kubelet, ("cluster", "kubeletConfigDir"))):
+        taken = next((what for place, what in _TAKEN.items() if f"{directory}/" in (f"{place}/", place)), None)
+        if taken is not None:
+            path = site.origin(node, *keys)
+            message = f"on {node.name} {'.'.join(keys)} is {directory}, where {taken} has its files"
+            yield path, message, "give it a directory of its own", path
 
+
+_TAKEN = {
+    "/etc/NetworkManager/conf.d": "NetworkManager",
+    "/etc/cni/multus/net.d": "Multus",
+    "/etc/containerd/conf.d": "containerd",
+    "/etc/crio/crio.conf.d": "CRI-O",
+    "/etc/kubernetes": "kubeadm",
+    "/etc/sysctl.d": "the kernel",
+    "/etc/systemd": "systemd",
+    "/etc/systemd/network": "systemd-networkd",
+    "/etc/systemd/networkd.conf.d": "systemd-networkd",
+    "/etc/systemd/system": "systemd",
+    "/etc/tmpfiles.d": "systemd-tmpfiles",
+}
+"""Directories whose *.conf files others read, some of them podlan's own."""
 
 RULES = (locked_for_the_site, file_read_as_written)

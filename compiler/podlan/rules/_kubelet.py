@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Finding, Severity
@@ -11,7 +12,7 @@ from podlan.inventory.kubelet_tables import fields, flags
 from podlan.rules._registry import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from podlan.addressing import Ground
     from podlan.inventory import ResolvedNode, Site, Version
@@ -77,7 +78,7 @@ def _flag(node: ResolvedNode, version: Version, name: str) -> tuple[str, str, Se
         return f"{message} {short(version)}", f"leave it out before {short(since)}", Severity.ERROR
     if name in table.names:
         return None
-    guess = near(name, table.names - table.removed.keys(), "--")
+    guess = near(name, table.names.difference(table.removed), "--")
     if table.missing(name, version):
         message = f"the kubelet of {node.name} does not start with --{name}: {short(version)} has no such flag"
         return message, guess, Severity.ERROR
@@ -154,7 +155,9 @@ def short(version: Version) -> str:
     return f"{version.major}.{version.minor}"
 
 
-def near(name: str, names: Collection[str], dashes: str) -> str:
+@cache
+def near(name: str, names: frozenset[str], dashes: str) -> str:
+    """Guess which name is meant; one mistake may stand at thousands of nodes."""
     found = difflib.get_close_matches(name, sorted(names), n=1)
     return f"did you mean {dashes}{found[0]}?" if found else ""
 

@@ -11,7 +11,7 @@ from podlan.rules._kubelet import OWN_FIELDS, near, short, with_version
 from podlan.rules._registry import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podlan.addressing import Ground
     from podlan.inventory import ResolvedNode, Site, Version
@@ -51,7 +51,7 @@ def _field(node: ResolvedNode, version: Version, name: str) -> tuple[str, str, S
     message = f"KubeletConfiguration of {node.name} ({short(version)}) has no {name}"
     if known is not None:
         return f"{message} yet", f"it came with {short(known)}: leave it out until then", Severity.ERROR
-    guess = near(name, fields().since, "")
+    guess = near(name, frozenset(fields().since), "")
     if fields().missing(name, version):
         return message, guess or "leave it out", Severity.ERROR
     message = f"podlan knows no field {name} of KubeletConfiguration, only those up to {short(fields().newest)}"
@@ -76,14 +76,17 @@ def config_is_read(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findin
         config = node.cluster.kubelet.config
         if not config or version >= CONFIG_DIR_SINCE:
             continue
-        path = site.origin(node, "cluster", "kubelet", "config")
-        if path not in told:
-            told.add(path)
-            message = f"the kubelet of {node.name} ({short(version)}) reads no drop-in: that begins with 1.30"
-            yield Finding("PL413", message, site.place(path, key=True), hint=_as_flags(config, version))
+        written: dict[KeyPath, list[str]] = {}
+        for name in config:
+            written.setdefault(site.origin(node, "cluster", "kubelet", "config", name)[:-1], []).append(name)
+        for path, names in written.items():
+            if path not in told:
+                told.add(path)
+                message = f"the kubelet of {node.name} ({short(version)}) reads no drop-in: that begins with 1.30"
+                yield Finding("PL413", message, site.place(path, key=True), hint=_as_flags(names, version))
 
 
-def _as_flags(config: Mapping[str, object], version: Version) -> str:
+def _as_flags(config: Iterable[str], version: Version) -> str:
     """Say what can be said as a flag; fields that hold more than one value need a person's eye."""
     named = {name: fields().flags.get(name) for name in sorted(config) if name not in OWN_FIELDS}
     written = [f"{flag} for {name}" for name, flag in named.items() if flag and not flags().missing(flag, version)]
@@ -110,15 +113,21 @@ def fields_have_their_kind(site: Site, grounds: Mapping[str, Ground]) -> Iterato
     for node, version in with_version(site):
         for name, value in node.cluster.kubelet.config.items() if version >= CONFIG_DIR_SINCE else ():
             kind = fields().kinds.get(name)
-            path = site.origin(node, "cluster", "kubelet", "config", name)
-            if kind is None or value is None or name in OWN_FIELDS or path in told:
+            if kind is None or value is None or name in OWN_FIELDS:
                 continue
             for below, part, wanted in _parts(value, kind):
-                if not _is(part, wanted):
+                path = () if _is(part, wanted) else _written(site, node, name, *below)
+                if path and path not in told:
                     told.add(path)
                     shown = ".".join((name, *map(str, below)))
                     message = f"{shown} of {node.name} is {_called(part)}, and {_WORDS[wanted]} is wanted"
-                    yield Finding("PL418", message, site.place((*path, *below)), hint=_other_kind(part, wanted))
+                    yield Finding("PL418", message, site.place(path), hint=_other_kind(part, wanted))
+
+
+def _written(site: Site, node: ResolvedNode, name: str, *below: str | int) -> KeyPath:
+    """Find who says a part of a field: maps are laid over each other key by key, lists replace each other."""
+    keys = [key for key in below if isinstance(key, str)]
+    return (*site.origin(node, "cluster", "kubelet", "config", name, *keys), *below[len(keys) :])
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from podlan.addressing import Ground, subnets_of
+from podlan.addressing import Ground, networks, subnets_of
 from podlan.diagnostics import Finding, Severity
 from podlan.rules._registry import rule
 
@@ -59,6 +60,57 @@ def subnet_once(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
                         hint="give each a subnet of its own, or give the node one of them",
                         also=(also,) if also else (),
                     )
+
+
+@rule("PL329", "a subnet of two networks")
+def one_network(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
+    """Addresses of a subnet are given in one network: the pods' own, or that of one secondary master.
+
+    Why: host-local keeps reservations by the network's name. A node that changed from one to the other would open an
+    empty pool under living pods, and the lock could not tell.
+    Source: containernetworking/plugins, host-local backend/disk (DATADIR/NAME).
+    Example:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
+          extra: {interface: eth1, subnets: [lan], podsPerNode: 8, secondary: true}
+          front: {interface: eth2, subnets: [wan], podsPerNode: 8}
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, routes: []}
+          wan: {cidr: 10.0.1.0/24}
+        nodes:
+          node-1: {masters: {uplink: {}}}
+          node-2: {masters: {front: {}, extra: {}}}
+    Instead:
+        masters:
+          uplink: {interface: eth0, subnets: [lan], podsPerNode: 8}
+          extra: {interface: eth1, subnets: [store], podsPerNode: 8, secondary: true}
+          front: {interface: eth2, subnets: [wan], podsPerNode: 8}
+        subnets:
+          lan: {cidr: 10.0.0.0/24, gateway: 10.0.0.254, routes: []}
+          wan: {cidr: 10.0.1.0/24}
+          store: {cidr: 10.0.2.0/24}
+        nodes:
+          node-1: {masters: {uplink: {}}}
+          node-2: {masters: {front: {}, extra: {}}}
+    """
+    del grounds
+    twice = {
+        subnet
+        for node in site.nodes
+        for subnet, count in Counter(name for one in node.attachments for name in one.master.subnets).items()
+        if count > 1  # PL317
+    }
+    for subnet, names in networks(site).items():
+        (first, master), *others = sorted(names.items()) if subnet not in twice else [("", "")]
+        for name, other in others:
+            at = site.place(("masters", master), key=True, label=f"{master} gives them in {first}")
+            yield Finding(
+                "PL329",
+                f"pods get addresses of {subnet} in two networks, {first} and {name}",
+                site.place(("masters", other), key=True),
+                hint="give each network a subnet of its own",
+                also=(at,) if at else (),
+            )
 
 
 @rule("PL318", "a secondary master that cannot be a network of Multus")
@@ -405,6 +457,7 @@ def _leased(node: ResolvedNode) -> Attachment | None:
 
 RULES = (
     subnet_once,
+    one_network,
     secondary_name,
     without_slices,
     dhcp_beside_slices,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Finding, Severity, has_errors
+from podlan.source import dotted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from podlan.source import KeyPath, Source
 
 _KEY = "silence"
+_ELSEWHERE = ("PL6", "PL7")
+"""Codes of the node and of the audit, which know no inventory."""
 _CODE = re.compile(r"PL[0-9]{3}")
 _SECTIONS = ("subnets", "masters", "profiles", "nodes")
 _PARTS = ("cluster", "cni")
@@ -44,23 +47,26 @@ def silenced(source: Source, findings: list[Finding], codes: Collection[str]) ->
             used.add(key)
             result.append(replace(finding, silenced=reasons[key]))
     for holder, code in reasons:
-        if (holder, code) in used:
-            continue
-        if code not in codes:
-            near = difflib.get_close_matches(code, codes, n=1)
-            problem, hint = (
-                f"there is no rule {code}",
-                f"did you mean {near[0]}?" if near else "`podlan rule` lists all",
-            )
-        elif (holder, code) in erring:
-            problem, hint = f"{code} is an error, and errors are not silenced", "repair it, and remove the silencing"
-        elif not has_errors(findings):
-            problem, hint = f"{code} has nothing to silence here", "remove it"
-        else:
-            continue
-        place = source.place((*holder, _KEY, code), key=True)
-        result.append(Finding("PL801", problem, place, Severity.WARNING, hint))
+        if (holder, code) not in used and (told := _idle(code, codes, findings, is_error=(holder, code) in erring)):
+            place = source.place((*holder, _KEY, code), key=True)
+            result.append(Finding("PL801", told[0], place, Severity.WARNING, told[1]))
     return result
+
+
+def _idle(code: str, codes: Collection[str], findings: list[Finding], *, is_error: bool) -> tuple[str, str] | None:
+    """Say why a silencing does nothing, and what to do; None where only a site without errors could tell."""
+    if code.startswith(_ELSEWHERE):
+        return f"{code} is not told of an inventory", "remove it"
+    if code not in codes:
+        near = difflib.get_close_matches(code, codes, n=1)
+        return f"there is no rule {code}", f"did you mean {near[0]}?" if near else "`podlan rule` lists all"
+    if is_error:
+        return f"{code} is an error, and errors are not silenced", "repair it, and remove the silencing"
+    if has_errors(findings):
+        return None
+    at = next((next(_above(one))[0] for one in findings if one.code == code), ())
+    hint = f"it is found at {dotted(at)}: silence it there or above" if at else "remove it"
+    return f"{code} has nothing to silence here", hint
 
 
 def _above(finding: Finding) -> Iterator[tuple[KeyPath, str]]:

@@ -84,6 +84,25 @@ set_sysctl net/ipv4/conf/"$name"/arp_filter 1
 set_sysctl net/ipv4/ip_forward 1
 set_sysctl net/ipv4/conf/all/send_redirects 0
 
+# only_child_of MASTER CHILD: podlan's own child of another interface goes, and nobody else's.
+only_child_of() {
+    found=$("$ip" -o link show dev "$2" 2> /dev/null) || return 0
+    parent=$("$ip" -o link show dev "$1")
+    name=${found#*: }
+    name=${name%%: *}
+    parent=${parent#*: }
+    parent=${parent%%: *}
+    [ "${name#*@}" != "${parent%@*}" ] || return 0
+    case $found in
+        *" alias podlan: "*) "$ip" link delete dev "$2" ;;
+        *)
+            echo "boot.sh: $2 is there, and no child of $1" >&2
+            exit 1
+            ;;
+    esac
+}
+
+only_child_of eth0 macvlan0
 if [ ! -d /proc/sys/net/ipv4/conf/macvlan0 ]; then
     made="$made"'macvlan0 '
     "$ip" link add link eth0 name macvlan0 address 02:70:ac:10:81:c7 type macvlan mode bridge

@@ -46,7 +46,7 @@ class Flags:
     @property
     def names(self) -> frozenset[str]:
         """Every flag that some kubelet knows."""
-        return self.known | self.later | self.since.keys() | self.removed.keys()
+        return self.known.union(self.later, self.since, self.removed)
 
     def missing(self, name: str, version: Version) -> bool:
         """Tell whether it is certain that a kubelet of this version does not know a flag."""

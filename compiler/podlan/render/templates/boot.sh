@@ -119,8 +119,29 @@ set_sysctl {{ before }} {{ value }}
 {% endif %}
 {% endfor %}
 {% endif %}
+{% if children %}
+
+# only_child_of MASTER CHILD: podlan's own child of another interface goes, and nobody else's.
+only_child_of() {
+    found=$("$ip" -o link show dev "$2" 2> /dev/null) || return 0
+    parent=$("$ip" -o link show dev "$1")
+    name=${found#*: }
+    name=${name%%: *}
+    parent=${parent#*: }
+    parent=${parent%%: *}
+    [ "${name#*@}" != "${parent%@*}" ] || return 0
+    case $found in
+        *" alias podlan: "*) "$ip" link delete dev "$2" ;;
+        *)
+            echo "boot.sh: $2 is there, and no child of $1" >&2
+            exit 1
+            ;;
+    esac
+}
+{% endif %}
 {% for link in children %}
 
+only_child_of {{ link.master }} {{ link.name }}
 if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
 {% if plan.addresses %}
     made="$made"{{ link.name ~ " " }}
