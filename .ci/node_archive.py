@@ -19,7 +19,7 @@ SHEBANG = b"#!/usr/bin/python3 -IS\n"  # root's program: no PYTHONPATH, nothing 
 MAIN = b'"""The node\'s side of podlan."""\n\nfrom podlan.node.command import main\n\nmain()\n'
 
 PODLAN = Path("compiler/podlan")
-OWN = ["__init__.py", "diagnostics", "plan", "node"]
+OWN = ["__init__.py", "lazy.py", "diagnostics", "plan", "node"]
 BUNDLED = ["click", "pyroute2"]
 
 UNCHECKED = (1).to_bytes(4, "little")  # the pyc carries its source's hash, and nobody compares the two at run time

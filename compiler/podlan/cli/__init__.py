@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -11,6 +10,8 @@ import click
 
 from podlan import __version__
 from podlan.diagnostics import Exit, PodlanError
+from podlan.lazy import LazyGroup
+from podlan.node.command import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ _COMMANDS = {
     "show": ("podlan.cli._review:show", "Show the subnets, how full they are, and every slice."),
     "audit": ("podlan.cli._audit:audit_", "Prove from finished CNI files that no address is handed out twice."),
     "rule": ("podlan.cli._rule:rule", "Say what a finding's code stands for."),
-    "reconcile": ("podlan.node.command:reconcile", "Make this node match its compiled directory."),
+    **COMMANDS,
     "lab": ("podlan.lab.command:lab", "Run a site in network namespaces, with the real CNI plugins."),
 }
 
@@ -41,29 +42,12 @@ Exit codes:
 """
 
 
-class _LazyGroup(click.Group):
-    """Imports a command's module when the command is called, and not for the list of commands."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
-@click.group(cls=_LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    table=_COMMANDS,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="podlan %(version)s")
 def cli() -> None:
     """Compile a site inventory into the macvlan CNI set-up of every node, and make nodes match it.

@@ -1,193 +1,33 @@
-"""The node's commands: `podlan reconcile`, and `podlan-node`, the program that holds the node's part alone."""
+"""`podlan-node`, the program that holds the node's part alone."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from podlan import __version__
-from podlan.diagnostics import Exit, PodlanError, Severity, as_json, printable
+from podlan.diagnostics import Exit, PodlanError
+from podlan.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podlan.node.reconcile import Options, Result
-
-_RESYNC = 300.0  # seconds
-
-_EXIT_CODES = """\b
-Exit codes:
-  0   done, or nothing to do (a unit that did not restart is a warning, and the next run tries it again)
-  1   refused or failed; nothing is changed, or all is rolled back (plugins from a wrong archive: all else is done)
-  2   wrong usage
-  3   --check: this node differs from its plan
-  4   the environment: privileges, I/O, a bad plan or directory
-  5   the rollback failed too; run it again
-  75  not ready, another run is under way, or plugins could not be fetched (all else is done); try again (systemd does)
-"""
+COMMANDS = {
+    "reconcile": ("podlan.node.commands.reconcile:reconcile", "Make this node match its compiled directory."),
+}
+"""Shared with `podlan`."""
 
 
-@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("directory", metavar="[NODEDIR]", required=False)
-@click.option("--dry-run", is_flag=True, help="Print what would be done, as commands for sh, and do nothing.")
-@click.option("--check", is_flag=True, help="As --dry-run, and exit with 3 if there is anything to do.")
-@click.option(
-    "--root",
-    metavar="DIR",
-    default="/",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Read and write files and podlan's state below DIR, and restart nothing; the network is this namespace's.",
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option(
-    "--wait",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    help="Wait so long for interfaces and addresses that the operating system has yet to bring up.",
-)
-@click.option("--no-restart", is_flag=True, help="Restart no unit; say which ones are to be restarted.")
-@click.option(
-    "--rename",
-    is_flag=True,
-    help="This machine is another node now: what podlan applied for the other is removed.",
-)
-@click.option("--watch", is_flag=True, help="Stay, and repair what drifts as soon as the kernel tells of it.")
-@click.option(
-    "--resync",
-    metavar="SECONDS",
-    type=click.FloatRange(min=1),
-    show_default=f"{_RESYNC:g}",
-    help="--watch: look at all so often, at files and settings too, whose changes nobody tells.",
-)
-@click.option(
-    "--metrics",
-    metavar="FILE",
-    type=click.Path(dir_okay=False),
-    help="--watch: write figures for Prometheus, as node_exporter's textfile collector reads them (FILE.prom).",
-)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
-@click.pass_context
-def reconcile(
-    ctx: click.Context,
-    directory: str | None,
-    *,
-    dry_run: bool,
-    check: bool,
-    root: str,
-    wait: float,
-    no_restart: bool,
-    rename: bool,
-    watch: bool,
-    resync: float | None,
-    metrics: str | None,
-    form: str,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Make this node match NODEDIR, a node's directory of a compiled site.
-
-    Interfaces, addresses, routes, settings and files are compared with the plan, and only what differs is
-    changed, in an order that never cuts this node off; when a step or the check after the last one
-    fails, all is taken back. What podlan did not make stays as it is. A second run does nothing.
-
-    NODEDIR is by default the copy that the first run made, /etc/podlan/node (below --root).
-
-    \b
-      podlan reconcile --dry-run output/nodes/node-1    what it would do, as ip commands
-      podlan reconcile output/nodes/node-1              do it
-      podlan reconcile --check                          is this node still as planned?
-      podlan reconcile --watch                          keep it so, until SIGTERM; SIGHUP reads the plan again
-    """
-    from podlan.node.copy import COPY  # noqa: PLC0415 - help and usage errors come without it
-    from podlan.node.files import Root  # noqa: PLC0415 - as above
-    from podlan.node.reconcile import Options  # noqa: PLC0415 - as above
-    from podlan.node.reconcile import reconcile as run  # noqa: PLC0415 - as above
-
-    preview = dry_run or check
-    path = directory or Root(root).shown(COPY)
-    options = Options(root=root, wait=wait, preview=preview, restart=not no_restart, rename=rename)
-    if watch:
-        _watch(ctx, path, options, form=form, resync=resync, metrics=metrics, quiet=quiet, verbose=verbose)
-        return
-    for given, name in ((resync, "--resync"), (metrics, "--metrics")):
-        if given is not None:
-            raise click.UsageError(f"{name} needs --watch", ctx)
-    result = run(path, options)
-    for found in result.findings:
-        if not quiet or found.severity is Severity.ERROR:
-            hint = f"; {found.hint}" if verbose and found.hint else ""
-            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
-    if form == "json":
-        click.echo(_json(result, preview=preview))
-    elif not quiet:
-        _print(result, preview=preview)
-    if check and not result.idle:
-        ctx.exit(Exit.DIFFERS)
-    if not preview:
-        ctx.exit(result.exit_code)
-
-
-def _watch(
-    ctx: click.Context,
-    path: str,
-    options: Options,
-    *,
-    form: str,
-    resync: float | None,
-    metrics: str | None,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    others = (options.preview, "--check and --dry-run"), (form != "text", "--format json"), (options.wait, "--wait")
-    for given, names in others:
-        if given:
-            raise click.UsageError(f"--watch goes without {names}", ctx)
-    from podlan.node.keeper import Settings  # noqa: PLC0415 - only who stays pays for it
-    from podlan.node.watch import watch  # noqa: PLC0415 - as above
-
-    watch(Settings(path, options, resync or _RESYNC, metrics or "", quiet=quiet, verbose=verbose))
-
-
-def _print(result: Result, *, preview: bool) -> None:
-    # A preview's lines are for sh to run: what is not a command is a comment.
-    for line in result.operations:
-        click.echo(line if preview else f"+ {line}")
-    for line in result.restarted:
-        click.echo(f"+ {line}")
-    for line in result.by_hand:
-        click.echo(f"to do by hand: {line}")
-    for line in result.pending:
-        click.echo(f"# the next run tries again: {line}")
-    if result.idle:
-        click.echo(f"{'# ' if preview else ''}nothing to do: {result.node} is as planned")
-
-
-def _json(result: Result, *, preview: bool) -> str:
-    document = {
-        "node": result.node,
-        "changed": result.changed and not preview,
-        "differs": preview and not result.idle,
-        "operations": list(result.operations),
-        "restarted": list(result.restarted),
-        "byHand": list(result.by_hand),
-        "pending": list(result.pending),
-        **json.loads(as_json(result.findings)),
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="podlan-node %(version)s")
 def node() -> None:
     """Keep this machine as its plan says: podlan's part for nodes, without the compiler."""
-
-
-node.add_command(reconcile)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,0 +1,36 @@
+"""A click group that imports a command's module when the command is called, and not for the list of commands."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+
+class LazyGroup(click.Group):
+    """Commands by name: 'module:attribute', and the line that the group's help shows."""
+
+    def __init__(self, *arguments: object, table: dict[str, tuple[str, str]], **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]  # click's own arguments, passed through
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names in the table's order."""
+        del ctx
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, None where there is no such name."""
+        del ctx
+        if cmd_name not in self.table:
+            return None
+        module, _, name = self.table[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])

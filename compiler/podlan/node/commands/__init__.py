@@ -1,0 +1,1 @@
+"""The node's commands, one module each; both `podlan` and `podlan-node` have them."""
