@@ -7,6 +7,7 @@ then read by the parser of its own kind, and both readings must be the same, wit
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 import shlex
@@ -220,8 +221,9 @@ def compiled(change, text: str) -> dict[str, dict[str, bytes]] | None:
         return None if done.failed else done.trees
 
 
+@functools.lru_cache(maxsize=4096)
 def reading(path: str, content: bytes) -> Any:
-    """Read a compiled file as its own reader does, into plain data."""
+    """Read a compiled file as its own reader does, into plain data; most files of a site are those of the last one."""
     text = content.decode()
     if path.endswith("manifest.json"):
         return sorted(json.loads(text)["files"])
@@ -380,10 +382,15 @@ def flags_survive(tree, files):
     """Let a shell read the file that the node makes of the flags."""
     for file in decode(files["plan.json"].decode(), tree).files:
         if file.env_flags is not None:
-            text = merge_flags("", file.env_flags.variable, file.env_flags.flags)
-            script = f'{text}\nset -f; printf "%s\\n" ${file.env_flags.variable}\n'
-            said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-            assert tuple(said.splitlines()) == file.env_flags.flags
+            assert words_of(file.env_flags.variable, file.env_flags.flags) == file.env_flags.flags
+
+
+@functools.lru_cache(maxsize=4096)
+def words_of(variable, flags):
+    text = merge_flags("", variable, flags)
+    script = f'{text}\nset -f; printf "%s\\n" ${variable}\n'
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    return tuple(said.splitlines())
 
 
 @pytest.fixture(scope="module")
