@@ -113,7 +113,7 @@ def test_an_interrupted_demo_leaves_nothing(end):
     wait_for(reconciling(name))
     demo.send_signal(end)
     demo.send_signal(end)  # an impatient second one changes nothing
-    _, err = demo.communicate(timeout=10)
+    _, err = demo.communicate(timeout=60)
     assert demo.returncode == 128 + end, err
     assert "Traceback" not in err
     assert traces(name) == []
@@ -125,7 +125,7 @@ def test_a_demo_can_be_interrupted_at_any_time():
         demo = started("demo", "shim", NODES="node-1 node-2")
         time.sleep(tenths / 10)
         demo.terminate()
-        _, err = demo.communicate(timeout=10)
+        _, err = demo.communicate(timeout=60)
         assert demo.returncode in {0, 143, -signal.SIGTERM}, err
         assert "Traceback" not in err
         assert traces(f"demo-{demo.pid}") == []
