@@ -15,7 +15,7 @@ import click
 from podlan.audit import CODES as AUDIT
 from podlan.cli import EXIT_CODES
 from podlan.diagnostics import Exit, Explanation, Severity
-from podlan.node.codes import CODES as NODE
+from podlan.node.codes import explanations as of_the_node
 from podlan.rules import explanations as of_the_compiler
 
 if TYPE_CHECKING:
@@ -42,26 +42,16 @@ _PARTS = ("What", "Why", "Source", "Example", "Instead", "Do")
 
 def explanations() -> dict[str, Explanation]:
     """Give what every code of every command means, sorted by code."""
-    node = {
-        code: Explanation(code, row.title, f"{_how_a_run_ends(row.exit_code)}\nWhy: {row.why}.\nDo: {row.hint}.")
-        for code, row in NODE.items()
-    }
     audit = {
         code: Explanation(code, row.title, f"{_A[row.severity]} of the audit.\nWhy: {row.why}.\nDo: {row.repair}.")
         for code, row in AUDIT.items()
     }
-    return dict(sorted((of_the_compiler() | node | audit).items()))
+    return dict(sorted((of_the_compiler() | of_the_node() | audit).items()))
 
 
 def grouped(known: dict[str, Explanation]) -> dict[str, list[Explanation]]:
     """Give the explanations by the names of their groups."""
     return {name: [one for code, one in known.items() if code.startswith(key)] for key, name in GROUPS.items()}
-
-
-def _how_a_run_ends(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "A warning: reconcile goes on."
-    return f"An error: reconcile changes nothing, and its exit code is {int(exit_code)}."
 
 
 @click.command(epilog=EXIT_CODES)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from podlan.diagnostics import Exit, Finding, Severity
+from podlan.diagnostics import Exit, Explanation, Finding, Severity
 
 
 class Code(NamedTuple):
-    """What a code stands for; `exit_code` None is a warning, which stops nothing."""
+    """What a code stands for; `exit_code` None is a warning, which stops nothing.
+
+    `doctor` is the severity of what only `podlan doctor` tells.
+    """
 
     title: str
     why: str
     hint: str
     exit_code: int | None
+    doctor: Severity | None = None
+
+
+_A = {Severity.ERROR: "An error", Severity.WARNING: "A warning", Severity.NOTE: "A note"}
 
 
 CODES: dict[str, Code] = {
@@ -278,11 +285,177 @@ CODES: dict[str, Code] = {
         "repair or remove it",
         None,
     ),
+    "PL660": Code(
+        "a reservation without a living pod",
+        "host-local keeps an address until the runtime gives it back; after a crash nobody does, and the "
+        "slice runs dry",
+        "remove the file under host-local's own lock, as shown with the finding; host-local then gives the "
+        "address out again",
+        None,
+        Severity.WARNING,
+    ),
+    "PL661": Code(
+        "nobody can tell which reservations are in use",
+        "the runtime keeps no trace of its pods where doctor looks, so a reservation without a pod cannot be "
+        "told from one with",
+        "compare the container ids in the files with `crictl pods -o json` by hand",
+        None,
+        Severity.NOTE,
+    ),
+    "PL662": Code(
+        "a pod's address is outside the node's slice",
+        "the slice shrank or moved under a living pod; once somebody else is given the address, two machines have it",
+        "delete the pod, and its successor gets an address of the slice; release the old addresses only after that",
+        None,
+        Severity.WARNING,
+    ),
+    "PL663": Code(
+        "reservations where host-local no longer looks",
+        "host-local keeps them by dataDir and the network's name: after a rename it begins with an empty "
+        "store under living pods",
+        "give the network its old name and dataDir back, or replace the pods that are named there, then "
+        "remove the directory",
+        None,
+        Severity.WARNING,
+    ),
+    "PL664": Code(
+        "a reservation that cannot be right",
+        "an empty file (a power cut) or one of two addresses of one container is given back by nobody",
+        "remove the file under host-local's own lock, as shown with the finding",
+        None,
+        Severity.WARNING,
+    ),
+    "PL665": Code(
+        "a pod was given an address that means something else",
+        "the gateway's, the shim's and the node's own addresses are answered by others: the pod and they cut "
+        "each other off",
+        "delete the pod; then see that the CNI file on the node is the compiled one",
+        None,
+        Severity.ERROR,
+    ),
+    "PL666": Code(
+        "a living pod's address is not reserved",
+        "host-local will give the same address to the next pod: its store was removed or renamed, or the "
+        "address is not from it",
+        "delete the pod, and its successor gets an address that is reserved",
+        None,
+        Severity.ERROR,
+    ),
+    "PL667": Code(
+        "another machine has an address of this node's",
+        "it answers by ARP or neighbour discovery; two machines with one address cut each other off, in turns",
+        "find the MAC in the switch's table; give that machine another address, or reserve this one in the "
+        "inventory; if one MAC answers for all, look for proxy ARP on it",
+        None,
+        Severity.ERROR,
+    ),
+    "PL668": Code(
+        "not all addresses were asked about on the wire",
+        "questions are bounded in number and time, so that doctor is no burden to the LAN",
+        "ask for the others with arping or ndisc6, if you doubt them",
+        None,
+        Severity.NOTE,
+    ),
+    "PL669": Code(
+        "the switch lets no second MAC address through",
+        "the gateway answers the master and not its macvlan child: pods reach nobody beyond this node",
+        "raise the number of MAC addresses of the switch port; on a hypervisor allow promiscuous mode and "
+        "forged transmits",
+        None,
+        Severity.ERROR,
+    ),
+    "PL670": Code(
+        "the node differs from its plan",
+        "somebody or something changed what podlan applied; what was reviewed is not what runs",
+        "`podlan reconcile --dry-run` shows each difference as a command, `podlan reconcile` repairs it",
+        None,
+        Severity.ERROR,
+    ),
+    "PL671": Code(
+        "a plugin does not speak the version of its CNI file",
+        "it refuses every pod with 'incompatible CNI versions'",
+        "install newer plugins, or set cni.plugins.version to what is installed and compile again",
+        None,
+        Severity.ERROR,
+    ),
+    "PL672": Code(
+        "others than root can write a plugin",
+        "the runtime runs it as root for every pod: who can write it is root; doctor does not run it",
+        "find out who changed it, install it again, and see that root alone can write it and its directories",
+        None,
+        Severity.ERROR,
+    ),
+    "PL673": Code(
+        "a plugin does not answer",
+        "it does not run here, or says nothing of its version: another architecture, a broken download, no "
+        "plugin at all",
+        "install it again",
+        None,
+        Severity.ERROR,
+    ),
+    "PL674": Code(
+        "plugins of another release than planned",
+        "the compiler chose keys and cniVersion for the planned release; another one ignores what it does not know",
+        "install the planned release, or set cni.plugins.version to what is installed",
+        None,
+        Severity.WARNING,
+    ),
+    "PL675": Code(
+        "a kernel setting works against pods",
+        "it is none of the plan's, but decides who answers whom; the finding says how",
+        "set it as told, and find the file that sets it at boot",
+        None,
+        Severity.WARNING,
+    ),
+    "PL676": Code(
+        "a file sets the plan's settings otherwise at boot",
+        "whichever file of sysctl.d comes last wins at boot, and again each time an interface appears",
+        "take the line out, or rename the file so that it sorts before podlan's",
+        None,
+        Severity.WARNING,
+    ),
+    "PL677": Code(
+        "MAC addresses at this node's switch port",
+        "each pod has a MAC address of its own; a port that allows fewer drops the pods that come last, without a word",
+        "compare with the switch's limit for the port (port security) or with the hypervisor's",
+        None,
+        Severity.NOTE,
+    ),
+    "PL678": Code(
+        "flags that a kubelet no longer knows",
+        "a kubelet ends at once on a flag that it does not know: the node does not come back from the upgrade",
+        "take them out before the upgrade; what podlan put there goes with cluster.kubernetes of the new version",
+        None,
+        Severity.WARNING,
+    ),
+    "PL679": Code(
+        "leftovers of an interrupted run",
+        "a run was killed, or a unit did not restart; the next run finishes what is open",
+        "run `podlan reconcile`",
+        None,
+        Severity.WARNING,
+    ),
 }
 
 
 def finding(code: str, message: str) -> Finding:
     """Make a finding of the table's severity and hint."""
     row = CODES[code]
-    severity = Severity.WARNING if row.exit_code is None else Severity.ERROR
+    severity = row.doctor or (Severity.WARNING if row.exit_code is None else Severity.ERROR)
     return Finding(code, message, severity=severity, hint=row.hint)
+
+
+def explanations() -> dict[str, Explanation]:
+    """Give what each code means, as `podlan rule` and SARIF show it."""
+    return {
+        code: Explanation(code, row.title, f"{_how_a_run_ends(row)}\nWhy: {row.why}.\nDo: {row.hint}.")
+        for code, row in CODES.items()
+    }
+
+
+def _how_a_run_ends(row: Code) -> str:
+    if row.doctor is not None:
+        return f"{_A[row.doctor]} of podlan doctor."
+    if row.exit_code is None:
+        return "A warning: reconcile goes on."
+    return f"An error: reconcile changes nothing, and its exit code is {int(row.exit_code)}."

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _ARP = 0x0806
 _IPV6 = 0x86DD
@@ -19,6 +19,8 @@ _REQUEST, _REPLY = 1, 2
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _SENDER = slice(6, 12)  # of an Ethernet frame
 _RESEND = 0.25  # seconds between two questions
+_MOST = 8  # MACs for one address; who makes up more tells nothing new
+_PACE = 0.001  # seconds between questions for two addresses: a switch counts broadcasts, and stops ports that storm
 _ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
 
 
@@ -34,6 +36,41 @@ def answerer(interface: str, address: str, seconds: float) -> str:
     """Ask as `is_answered` does; give the MAC of the first that answers, '' if nobody does."""
     protocol, build = (_IPV6, _solicitation) if ":" in address else (_ARP, _question)
     return _ask(interface, protocol, build, address, seconds).hex(":")
+
+
+def survey(
+    interface: str, addresses: Iterable[str], rounds: int, seconds: float, source: str = ""
+) -> dict[str, set[str]]:
+    """Ask for many addresses of one family, each in `rounds` at least `seconds` apart; give all MACs that answered.
+
+    IPv4 is asked without a sender's address; IPv6 from `source`, the link's own link-local address.
+    """
+    own = socket.inet_pton(socket.AF_INET6, source) if source else b""
+    protocol = _IPV6 if source else _ARP
+    family = socket.AF_INET6 if source else socket.AF_INET
+    wanted = {socket.inet_pton(family, address): address for address in addresses}
+    found: dict[str, set[str]] = {}
+    with _open(interface, protocol) as wire:
+        mac: bytes = wire.getsockname()[4]
+
+        def hear(until: float) -> None:
+            while (left := until - time.monotonic()) > 0:
+                if select.select([wire], [], [], left)[0]:
+                    frame = wire.recv(2048)
+                    address = frame[62:78] if source else frame[28:32]
+                    if address in wanted and _answers(frame, protocol, mac, address):
+                        macs = found.setdefault(wanted[address], set())
+                        if len(macs) < _MOST:
+                            macs.add(frame[_SENDER].hex(":"))
+
+        for _ in range(rounds):
+            end = time.monotonic() + seconds
+            for address in wanted.values():
+                _send(wire, _solicitation(mac, address, own) if source else _question(mac, address))
+                hear(time.monotonic() + _PACE)
+            hear(max(end, time.monotonic() + _PACE))
+        hear(time.monotonic() + seconds)
+    return found
 
 
 def announce(interface: str, address: str) -> None:
@@ -102,10 +139,12 @@ def _arp(mac: bytes, operation: int, sender: bytes, target_mac: bytes, target: b
     return header + struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + mac + sender + target_mac + target
 
 
-def _solicitation(mac: bytes, address: str) -> bytes:
+def _solicitation(mac: bytes, address: str, source: bytes = b"") -> bytes:
     target = socket.inet_pton(socket.AF_INET6, address)
     group = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13] + target[13:]
-    return _icmp6(mac, b"\0" * 16, group, struct.pack("!BBHI", _SOLICITATION, 0, 0, 0) + target)
+    body = struct.pack("!BBHI", _SOLICITATION, 0, 0, 0) + target
+    # Who names itself says its MAC, too; who has no address yet must not (RFC 4861, section 4.3).
+    return _icmp6(mac, source or b"\0" * 16, group, body + (b"\x01\x01" + mac if source else b""))
 
 
 def _advertisement(mac: bytes, address: str) -> bytes:

@@ -1,4 +1,7 @@
-"""The tables beside this file, each with its sources; read when somebody asks, since most sites never do."""
+"""The tables beside this file, each with its sources; read when somebody asks, since most sites never do.
+
+Which flags go stands in `podlan.plan`, since the node asks too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from podlan.inventory._values import Version, parse_version
+from podlan.plan.kubelet_flags import CONFIG_FLAGS, GONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +89,7 @@ def _minor(version: Version) -> Version:
 def flags() -> Flags:
     """Give the table of flags."""
     table = _read("flags.json")
-    removed = {
-        name: Removal(parse_version(gone["version"]), gone["instead"], gone["source"])
-        for name, gone in table["removed"].items()
-    }
+    removed = {name: Removal(parse_version(gone.version), gone.instead, gone.source) for name, gone in GONE.items()}
     return Flags(
         parse_version(table["release"]),
         frozenset(table["known"]),
@@ -104,7 +105,7 @@ def fields() -> Fields:
     table = _read("fields.json")
     kinds = {name: kind for kind, names in table["kinds"].items() for name in names}
     oldest, newest = parse_version(table["oldest"]), parse_version(table["newest"])
-    return Fields(oldest, newest, _versions(table["since"]), table["flags"], kinds)
+    return Fields(oldest, newest, _versions(table["since"]), CONFIG_FLAGS, kinds)
 
 
 def _versions(table: dict[str, str]) -> dict[str, Version]:

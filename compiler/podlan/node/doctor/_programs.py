@@ -1,0 +1,63 @@
+"""Programs of this node that doctor runs: only those that nobody but root could have put there, and not for long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+from typing import NamedTuple
+
+_SECONDS = 5.0
+
+
+class Said(NamedTuple):
+    """What a program printed; `failure` says why it printed nothing, '' if it ran."""
+
+    output: str = ""
+    errors: str = ""
+    failure: str = ""
+
+
+def writable_by_others(path: str) -> str:
+    """Give what others than root can write of this path: the file, or a directory on its way; '' if nothing.
+
+    Symbolic links count as what they lead to and as where they stand. In a directory with the sticky bit others can
+    add files and replace none.
+    """
+    for one in dict.fromkeys([*_way(os.path.abspath(path)), *_way(os.path.realpath(path))]):  # noqa: PTH100 - strings, as everywhere here
+        found = os.stat(one)  # noqa: PTH116 - as above
+        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if found.st_uid or (found.st_mode & 0o022 and not sticky):
+            return one
+    return ""
+
+
+def _way(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) or "/" for count in range(len(parts), 0, -1)]
+
+
+def run(argv: list[str], environment: dict[str, str], given: str = "") -> Said:
+    """Run a program with nothing of our surroundings, for some seconds at most; all that it started ends with it."""
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the caller has seen that root alone can write it
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Said(failure=error.strerror or str(error))
+    with process:
+        try:
+            output, errors = process.communicate(given, _SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return Said(failure=f"it did not end within {_SECONDS:g} s")
+    return Said(output, errors)
