@@ -129,6 +129,32 @@ def test_the_unit_that_watches_is_ready_before_the_kubelet_and_repairs_drift_in_
         assert not node.run("systemctl", "--failed", "--no-legend").stdout
 
 
+@pytest.mark.parametrize("boot", ["systemd-watch"])
+def test_after_an_undo_nothing_of_podlan_comes_back_at_the_next_boot(node):
+    node.write("/etc/systemd/system/kubelet.service", KUBELET.replace("macvlan0", "eth0"))
+    with node.boot():
+        assert node.run("systemctl", "is-active", "podlan-reconcile", check=False).stdout == "active\n"
+        node.run("ip", "link", "add", "other0", "link", "eth0", "type", "macvlan", "mode", "bridge")
+        settled("10.0.0.199/32" in node.run("ip", "-o", "address").stdout for _ in ROUNDS)
+        done = node.run("python3", "-I", "-S", "/usr/local/sbin/podlan-node.pyz", "undo").stdout
+        assert done.startswith("+ systemctl stop podlan-reconcile.service\n")
+        assert done.endswith("+ systemctl daemon-reload\n+ systemctl try-restart kubelet.service\n")
+        assert undone(node)
+        assert "other0" in node.run("ip", "link").stdout
+    with node.boot():
+        settled("10.0.0.1/24" in node.run("ip", "-o", "address").stdout for _ in ROUNDS)
+        assert undone(node)
+
+
+def undone(node) -> bool:
+    """Tell whether nothing of podlan runs, is in the kernel, or lies in a file."""
+    units = node.run("systemctl", "list-units", "--all", "--no-legend", "podlan*", "macvlan*").stdout
+    files = node.run("find", "/etc", "/var/lib", "-name", "*podlan*", "-not", "-path", "/var/lib/dpkg/*").stdout
+    links = [line for line in node.run("ip", "link").stdout.splitlines() if "macvlan0" in line]
+    assert (units, files, links, marked(node)) == ("", "", [], "")
+    return True
+
+
 def test_networkd_leaves_what_podlan_made_alone(node):
     """Without podlan's drop-in it removes routes that it did not make whenever it configures an interface."""
     lines = ("[Match]", "Name=eth* macvlan*", "[Network]", "Address=10.0.0.2/24", "LinkLocalAddressing=no")

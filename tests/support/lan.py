@@ -170,14 +170,20 @@ class Net:
         return self.run("node", "ip", *argv, check=check).stdout
 
     def reconcile_argv(self, directory, *options, root=None):
-        program = (sys.executable, "-m", "podlan.node", "reconcile")
-        return self.argv("node", *program, "--root", root or self.root, *options, directory)
+        return self.podlan_argv("reconcile", *options, directory, root=root)
+
+    def podlan_argv(self, command, *arguments, root=None):
+        return self.argv("node", sys.executable, "-m", "podlan.node", command, "--root", root or self.root, *arguments)
 
     def reconcile(self, directory=None, *options, code=0, root=None):
         """Run the node's program on a directory, or on a plan, and require its exit code."""
         directory = self.directory(directory) if isinstance(directory, Plan) else directory
-        arguments = ["reconcile", "--root", root or self.root, *options, *([directory] if directory else [])]
-        done = forked_in(self.prefix + "node", self.home, [str(argument) for argument in arguments])
+        return self.podlan("reconcile", *options, *([directory] if directory else []), code=code, root=root)
+
+    def podlan(self, command, *arguments, code=0, root=None):
+        """Run one of the node's commands and require its exit code."""
+        words = [command, "--root", root or self.root, *arguments]
+        done = forked_in(self.prefix + "node", self.home, [str(word) for word in words])
         assert done.returncode == code, done
         assert "Traceback" not in done.stderr
         return done

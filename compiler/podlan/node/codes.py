@@ -435,6 +435,38 @@ CODES: dict[str, Code] = {
         None,
         Severity.WARNING,
     ),
+    "PL685": Code(
+        "somebody watches this node",
+        "a `podlan reconcile --watch` that is no unit of podlan's would put back what undo takes away",
+        "end the process, then run podlan undo again",
+        Exit.FAILED,
+    ),
+    "PL686": Code(
+        "what was there before is not known",
+        "boot.sh remembers nothing, or podlan's state of this boot is lost: what was replaced cannot be given back; "
+        "the plan's values stay, which cuts nobody off, until the next boot brings those of the system",
+        "set them by hand, or restart the machine",
+        None,
+    ),
+    "PL687": Code(
+        "plugins that podlan installed stay",
+        "other CNI configurations may call them, and so does the runtime to take down pods that still run",
+        "`podlan undo --plugins` removes those that are as podlan left them",
+        None,
+    ),
+    "PL688": Code(
+        "files of podlan's may stay",
+        "neither podlan's state nor its copy of the node's directory is there, which tell what it wrote; what is in "
+        "the kernel is recognized by its marks",
+        "run podlan reconcile with the node's directory, then podlan undo",
+        None,
+    ),
+    "PL689": Code(
+        "a displaced route cannot be given back",
+        "its interface is down or gone, and its routes went with it; what brings the interface up brings them too",
+        "bring the interface up again by what manages it, or add the route by hand",
+        None,
+    ),
 }
 
 

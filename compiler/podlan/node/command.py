@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "reconcile": ("podlan.node.commands.reconcile:reconcile", "Make this node match its compiled directory."),
     "doctor": ("podlan.node.commands.doctor:doctor", "Tell what is wrong on this node, or will be; changes nothing."),
+    "undo": ("podlan.node.commands.undo:undo", "Take everything that podlan owns off this node again."),
 }
 """Shared with `podlan`."""
 

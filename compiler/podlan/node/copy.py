@@ -67,6 +67,45 @@ class KeepCopy:
         return f"mkdir -p {place} && cp -RT {source} {place}"
 
 
+@dataclass(frozen=True, slots=True)
+class DropCopy:
+    """Remove /etc/podlan/node, so that no boot applies it again; it lies beside its place until the run has ended."""
+
+    root: Root
+
+    def do(self, kernel: Kernel) -> None:
+        """Move it aside."""
+        del kernel
+        self.forget()
+        place = self.root.shown(COPY)
+        os.rename(place, place + SUFFIX)  # noqa: PTH104 - strings, as everywhere here
+
+    def undo(self, kernel: Kernel) -> None:
+        """Move it back."""
+        del kernel
+        place = self.root.shown(COPY)
+        os.rename(place + SUFFIX, place)  # noqa: PTH104 - as above
+
+    def forget(self) -> None:
+        """Remove what lies beside its place."""
+        for aside in remains(self.root):
+            if os.path.islink(aside):  # noqa: PTH114 - as above
+                os.unlink(aside)  # noqa: PTH108 - as above
+            else:
+                shutil.rmtree(aside)
+
+    def __str__(self) -> str:
+        place = self.root.shown(COPY)
+        directory = shlex.quote(os.path.dirname(place))  # noqa: PTH120 - text only
+        return f"rm -rf {shlex.quote(place)} && rmdir --ignore-fail-on-non-empty {directory}"
+
+
+def remains(root: Root) -> list[str]:
+    """Give what a run that was killed left beside the copy."""
+    place = root.shown(COPY)
+    return [path for path in (place + SUFFIX, f"{place}{SUFFIX}-old") if os.path.lexists(path)]
+
+
 def recover(root: Root) -> None:
     """Put the earlier copy back where a run was killed between two renames."""
     place = root.shown(COPY)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.node.codes import finding
-from podlan.node.fileops import Enable, FileRemove, FileWrite
-from podlan.node.merge import Unmergeable, merge_block, merge_flags
+from podlan.node.copy import COPY
+from podlan.node.fileops import DirectoryRemove, Enable, FileRemove, FileWrite
+from podlan.node.merge import Unmergeable, assigned, merge_block, merge_flags, unmerge_flags
 from podlan.node.state import FileRecord
 
 if TYPE_CHECKING:
@@ -40,12 +41,17 @@ class FileChanges:
 def file_changes(directory: NodeDirectory, last: State, root: Root) -> FileChanges:
     """Compare every file of the plan, and every file that podlan wrote before."""
     operations: list[Operation] = []
+    records: list[FileRecord] = []
     restart: dict[str, None] = {}
     findings: list[Finding] = []
     earlier = {record.path: record for record in last.files}
+    was_here = root.names(COPY) is not None
     for file in directory.plan.files:
         try:
-            changes = [*_file(file, directory, earlier.get(file.path), root), *_enabled(file, root)]
+            before = root.read(file.path)
+            changes: list[FileWrite | Enable] = list(_file(file, directory, earlier.get(file.path), root, before))
+            changes += _enabled(file, root)
+            records.append(_record(file, directory, earlier.get(file.path), before, changes, was_here=was_here))
         except (OSError, Unmergeable, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             findings.append(finding("PL617", f"{root.shown(file.path)} cannot be brought into line: {reason}"))
@@ -57,15 +63,23 @@ def file_changes(directory: NodeDirectory, last: State, root: Root) -> FileChang
             restart[f"{START}{_unit(file)}"] = None
     for record in last.files:
         try:
-            operations += _obsolete(record, directory.plan, root, findings)
+            leaving = list(_obsolete(record, directory.plan, root, findings))
         except (OSError, Unmergeable, UnicodeDecodeError) as error:
             findings.append(finding("PL616", f"{root.shown(record.path)} was changed by others and stays ({error})"))
-    records = tuple(_record(file, directory) for file in directory.plan.files)
-    return FileChanges(tuple(operations), records, tuple(restart), tuple(findings))
+            continue
+        operations += leaving
+        if any(change.path == record.path for change in leaving):
+            restart |= dict.fromkeys(record.restart)
+    # A unit that is gone cannot be restarted.
+    gone = {change.path for change in operations if isinstance(change, FileRemove)}
+    restart = {unit: None for unit in restart if f"{UNITS}/{unit}" not in gone}
+    operations += _emptied(directory.plan, last, root, gone)
+    return FileChanges(tuple(operations), tuple(records), tuple(restart), tuple(findings))
 
 
-def _file(file: File, directory: NodeDirectory, earlier: FileRecord | None, root: Root) -> Iterator[Operation]:
-    before = root.read(file.path)
+def _file(
+    file: File, directory: NodeDirectory, earlier: FileRecord | None, root: Root, before: FileState | None
+) -> Iterator[FileWrite]:
     if before is not None and before.link is not None:
         raise Unmergeable(f"it is a symbolic link to {before.link}, and podlan writes through none")
     mode = int(file.mode, 8)
@@ -90,7 +104,7 @@ def _merged(file: File, before: FileState | None, earlier: FileRecord | None) ->
     if earlier is not None and earlier.variable == file.env_flags.variable:
         dropped = tuple(flag for flag in earlier.flags if flag not in file.env_flags.flags)
     elif earlier is not None and earlier.variable:
-        text = merge_flags(text, earlier.variable, (), earlier.flags)
+        text = unmerge_flags(text, earlier.variable, earlier.flags, earlier.assigned)
     return merge_flags(text, file.env_flags.variable, file.env_flags.flags, dropped)
 
 
@@ -102,7 +116,7 @@ def _unit(file: File) -> str:
     return file.path.rpartition("/")[2]
 
 
-def _enabled(file: File, root: Root) -> Iterator[Operation]:
+def _enabled(file: File, root: Root) -> Iterator[Enable]:
     for path in _wants(file):
         before = root.read(path)
         if before is not None and before.link is None:
@@ -111,16 +125,57 @@ def _enabled(file: File, root: Root) -> Iterator[Operation]:
             yield Enable(root, path, file.path, before, root.missing_parents(path))
 
 
-def _record(file: File, directory: NodeDirectory) -> FileRecord:
+def recorded(file: File, directory: NodeDirectory) -> FileRecord:
+    """Give what podlan has in a file of the directory's plan, whatever was there before it."""
+    record = FileRecord(file.path, wants=_wants(file), restart=file.restart)
     if file.env_flags is not None:
-        return FileRecord(file.path, variable=file.env_flags.variable, flags=file.env_flags.flags, wants=_wants(file))
+        return replace(record, variable=file.env_flags.variable, flags=file.env_flags.flags)
     if file.block:
-        return FileRecord(file.path, block=True, wants=_wants(file))
-    digest = hashlib.sha256(directory.files[file.source]).hexdigest()
-    return FileRecord(file.path, digest, wants=_wants(file))
+        return replace(record, block=True)
+    return replace(record, digest=hashlib.sha256(directory.files[file.source]).hexdigest())
 
 
-def _obsolete(record: FileRecord, plan: Plan, root: Root, findings: list[Finding]) -> Iterator[Operation]:
+def _record(
+    file: File,
+    directory: NodeDirectory,
+    earlier: FileRecord | None,
+    before: FileState | None,
+    changes: list[FileWrite | Enable],
+    *,
+    was_here: bool,
+) -> FileRecord:
+    """Give what podlan has in the file from now on; `was_here`: what fits already may be an earlier podlan's."""
+    record = recorded(file, directory)
+    made = tuple(dict.fromkeys(path for change in changes for path in change.made))
+    if earlier is not None:
+        record = replace(record, created=earlier.created, mode=earlier.mode)
+        made = (*earlier.made, *(path for path in made if path not in earlier.made))
+    elif not record.digest:
+        record = replace(record, created=before is None, mode=before.mode if before else 0)
+    if earlier is not None and earlier.variable == record.variable:
+        record = replace(record, assigned=earlier.assigned)
+    elif record.variable and before is not None and (changes or not was_here):
+        record = replace(record, assigned=assigned(before.content.decode(), record.variable))
+    return replace(record, made=made)
+
+
+def _emptied(plan: Plan, last: State, root: Root, gone: set[str]) -> Iterator[DirectoryRemove]:
+    """Give the directories that podlan made for files that the plan has no more, and in which nothing is left."""
+    wanted = [path for file in plan.files for path in (file.path, *_wants(file))]
+    kept = {file.path for file in plan.files}
+    made = {path for record in last.files if record.path not in kept for path in record.made}
+    for path in sorted(made, key=lambda one: one.count("/"), reverse=True):
+        names = root.names(path)
+        if (
+            names is not None
+            and gone.issuperset(f"{path}/{name}" for name in names)
+            and not any(one.startswith(f"{path}/") for one in wanted)
+        ):
+            gone.add(path)
+            yield DirectoryRemove(root, path)
+
+
+def _obsolete(record: FileRecord, plan: Plan, root: Root, findings: list[Finding]) -> Iterator[FileRemove | FileWrite]:
     wanted = {path for file in plan.files for path in _wants(file)}
     for path in record.wants:
         link = root.read(path)
@@ -139,8 +194,13 @@ def _obsolete(record: FileRecord, plan: Plan, root: Root, findings: list[Finding
         return
     text = before.content.decode()
     if record.block:
-        content = merge_block(text, (), executable=False).encode()
+        left = merge_block(text, (), executable=False)
     else:
-        content = merge_flags(text, record.variable, (), record.flags).encode()
-    if content != before.content:
-        yield FileWrite(root, record.path, content, before.mode, before)
+        left = unmerge_flags(text, record.variable, record.flags, record.assigned)
+    if left == text:
+        return
+    if record.created and left in ("", "#!/bin/sh\n"):
+        yield FileRemove(root, record.path, before)
+        return
+    mode = record.mode if record.mode and before.mode == record.mode | _EXECUTABLE else before.mode
+    yield FileWrite(root, record.path, left.encode(), mode, before)

@@ -78,6 +78,27 @@ class FileRemove:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryRemove:
+    """Remove a directory that podlan made and that is empty by now; one that is used again stays."""
+
+    root: Root
+    path: str
+
+    def do(self, kernel: Kernel) -> None:
+        """Remove it."""
+        del kernel
+        self.root.remove_directories((self.path,))
+
+    def undo(self, kernel: Kernel) -> None:
+        """Make it again."""
+        del kernel
+        self.root.make_directory(self.path)
+
+    def __str__(self) -> str:
+        return f"rmdir {shlex.quote(self.root.shown(self.path))}"
+
+
+@dataclass(frozen=True, slots=True)
 class Enable:
     """Make the symbolic link by which a target pulls a unit in, as `systemctl enable` does."""
 

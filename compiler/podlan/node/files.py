@@ -107,6 +107,14 @@ class Root:
             parents.pop()
         return tuple(missing)
 
+    def names(self, path: str) -> frozenset[str] | None:
+        """Give what lies in a directory, None where there is no such directory."""
+        try:
+            with self._parent(f"{path}/{SUFFIX}") as (here, _):
+                return frozenset(os.listdir(here))  # noqa: PTH208 - of a descriptor
+        except (FileNotFoundError, NotPlain):
+            return None
+
     def write(self, path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
         """Put the whole file in place at once: temporary file beside it, fsync, rename, fsync of the directory."""
         with self._parent(path, make=True) as (parent, name):

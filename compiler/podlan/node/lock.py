@@ -1,4 +1,4 @@
-"""Runs take turns: one lock file, waited for a bounded time."""
+"""Runs take turns, by one lock file, waited for a bounded time; who watches holds a lock of its own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from podlan.node.files import Root
 
 LOCK = "/run/podlan/lock"
+_WATCHES = "/run/podlan/watches"
 _POLL = 0.05  # seconds
 
 
@@ -23,11 +24,7 @@ _POLL = 0.05  # seconds
 def turn(root: Root, seconds: float) -> Iterator[None]:
     """Hold the lock until the block, or the process, ends; raises Busy when others hold it longer than `seconds`."""
     path = root.shown(LOCK)
-    try:
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib costs 10 ms
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unusable(path, error) from error
+    descriptor = _opened(path)
     try:
         end = time.monotonic() + seconds
         while not _taken(descriptor):
@@ -37,6 +34,49 @@ def turn(root: Root, seconds: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def watching(root: Root) -> Iterator[None]:
+    """Show that this process watches, until the block or the process ends."""
+    path = root.shown(f"{_WATCHES}/{os.getpid()}")
+    descriptor = _opened(path)
+    try:
+        # Shared: in another PID namespace, a process of the same number may watch too.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - as below
+        os.close(descriptor)
+
+
+def watchers(root: Root) -> tuple[int, ...]:
+    """Give the processes that watch now, in order."""
+    found = []
+    for name in root.names(_WATCHES) or ():
+        path = root.shown(f"{_WATCHES}/{name}")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, PermissionError):  # it has just ended, or this is not root, who only looks
+            continue
+        except OSError as error:
+            raise Unusable(path, error) from error
+        try:
+            # What a killed one left is locked by nobody.
+            if name.isdecimal() and not _taken(descriptor):
+                found.append(int(name))
+        finally:
+            os.close(descriptor)
+    return tuple(sorted(found))
+
+
+def _opened(path: str) -> int:
+    try:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib costs 10 ms
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unusable(path, error) from error
 
 
 def _taken(descriptor: int) -> bool:

@@ -66,6 +66,45 @@ def merge_flags(text: str, variable: str, flags: tuple[str, ...], dropped: tuple
     return text[: assignment.start] + quote + value + quote + text[assignment.end :]
 
 
+def assigned(text: str, variable: str) -> str | None:
+    """Give the variable's value as it is spelt there, quotes included; None without an assignment."""
+    assignment = _find(text, variable)
+    return None if assignment is None else text[assignment.start : assignment.end]
+
+
+def unmerge_flags(text: str, variable: str, flags: tuple[str, ...], before: str | None) -> str:
+    """Give the text without podlan's flags; `before` is the variable's value in it as `assigned` gave it once.
+
+    What nobody changed since is as it was; elsewhere the flags go, and those that they had replaced come back.
+    """
+    assignment = _find(text, variable)
+    if assignment is None:
+        return text
+    if before is None:
+        start = text.rfind("\n", 0, assignment.start) + 1
+        earlier = text[:start] + text[_end_of_line(text, assignment.end) + 1 :]
+    else:
+        earlier = text[: assignment.start] + before + text[assignment.end :]
+    if earlier == text or merge_flags(earlier, variable, flags) == text:
+        return earlier
+    words = {word.text for word in _words(assignment.value, assignment.quote)}
+    own = tuple(flag for flag in flags if flag in words)
+    return merge_flags(text, variable, _replaced(before or "", own), own)
+
+
+def _replaced(value: str, flags: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the flags that podlan's took the place of, each as one word; of several with one name the last counts."""
+    quote = value[:1] if value[:1] in _QUOTED else ""
+    words = _words(value[1:-1] if quote else value, quote)
+    found = []
+    for flag in flags:
+        spans = _spans(words, _name(flag), takes_value="=" in flag)
+        if spans:
+            start, end = spans[-1]
+            found.append("=".join(word.text for word in words if start <= word.start < end))
+    return tuple(flag for flag in found if not _UNSAFE.search(flag))
+
+
 def _find(text: str, variable: str) -> _Assignment | None:
     """Find the variable's last assignment, which counts; refuse a text in which there may be one that is not seen."""
     mentioned = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(variable)}\+?=")

@@ -99,6 +99,8 @@ class _Run:
             [
                 *last.links,
                 *last.promisc,
+                *(link for link, _ in last.addresses),
+                *(key.partition(" ")[0] for key in last.metrics),
                 *(route.link for route in (*last.routes, *last.displaced)),
                 *(link for link, _ in last.altnames),
             ]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.node.codes import finding
-from podlan.node.fileops import FileWrite
+from podlan.node.fileops import FileRemove, FileWrite
+from podlan.plan import may_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from podlan.plan import Plan, Release
 
 _MODE = 0o755
+_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,28 @@ def settled(plan: Plan, last: State, operations: Iterable[Install], root: Root) 
             digest = hashlib.sha256(write.content).hexdigest()
             records[write.path] = Binary(write.path, install.release.sha256, digest, found.st_size, found.st_mtime_ns)
     return tuple(records.values())
+
+
+def brought(root: Root, path: str) -> tuple[Binary, ...]:
+    """Give what install.sh notes of the binaries that it installed: a line each, the last one counts."""
+    found = root.read(path)
+    lines = found.content.decode(errors="replace").splitlines() if found else []
+    rows = [words for line in lines if len(words := line.rsplit(" ", 2)) == _WORDS and may_install(words[0])]
+    return tuple({name: Binary(name, archive, digest) for name, digest, archive in rows}.values())
+
+
+def removals(last: State, root: Root) -> tuple[tuple[FileRemove, ...], tuple[Finding, ...]]:
+    """Give the removal of all binaries that are as podlan left them, and tell which are not."""
+    operations, findings = [], []
+    for record in last.binaries:
+        before = root.read(record.path) if os.path.lexists(root.shown(record.path)) else None
+        if before is None:
+            continue
+        if record.digest and before.link is None and hashlib.sha256(before.content).hexdigest() == record.digest:
+            operations.append(FileRemove(root, record.path, before))
+        else:
+            findings.append(finding("PL634", f"{root.shown(record.path)} was changed by others and stays"))
+    return tuple(operations), tuple(findings)
 
 
 def _left(plan: Plan, last: State, root: Root) -> Iterator[Finding]:

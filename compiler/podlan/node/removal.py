@@ -45,11 +45,12 @@ def removals(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]
     leaving = [link for link in observed.links.values() if is_own_link(link, last) and link.name not in wanted_links]
     names = {link.name for link in leaving}
     touched = wanted_links | set(last.links) | {route.link for route in last.routes}
+    # Before podlan's fallback goes, or there would be a moment without a route.
+    yield from _lost_displaced(plan, last, observed)
     yield from _routes(plan, last, observed, touched - names)
     still_there = replace(observed, routes=_without_replaced(plan, observed))
     for link in leaving:
         yield from _routes_of(link, still_there, last)
-    yield from _lost_displaced(plan, last, observed)
     yield from _metrics(plan, last, observed)
     yield from _addresses(plan, last, observed, touched - names)
     for link in leaving:
@@ -74,7 +75,8 @@ def _delete(link: LinkState, observed: Observed) -> LinkDelete:
 def _routes(plan: Plan, last: State, observed: Observed, links: Iterable[str]) -> Iterator[Operation]:
     wanted = {wanted_route(route).key for route in plan.routes}
     for route in observed.routes:
-        own = route.protocol == PROTOCOL or any(route.fits(one) for one in last.routes)
+        # On another's link it may have been there before podlan planned the same.
+        own = route.protocol == PROTOCOL or (route.link in last.links and any(route.fits(one) for one in last.routes))
         if own and route.link in links and route.key not in wanted:
             yield _give_back(route, last, observed)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podlan.node._errors import Unusable
 from podlan.node.codes import finding
 from podlan.node.filediff import START, UNITS
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podlan.diagnostics import Finding
+    from podlan.node._kernel import Kernel
     from podlan.node.files import Root
 
 _RELOAD = "daemon-reload"
@@ -30,6 +33,47 @@ class Restarts:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a unit of podlan's own."""
+
+    unit: str
+
+    def do(self, kernel: Kernel) -> None:
+        """Stop it, and wait until it has ended."""
+        del kernel
+        self._tell("stop")
+
+    def undo(self, kernel: Kernel) -> None:
+        """Start it, without waiting: it waits for this run to end."""
+        del kernel
+        self._tell("start --no-block")
+
+    def _tell(self, verb: str) -> None:
+        if words := _failure(f"systemctl {verb} {self.unit}"):
+            raise OSError(errno.EIO, words)
+
+    def __str__(self) -> str:
+        return f"systemctl stop {self.unit}"
+
+
+def running(unit: str, root: Root) -> int | None:
+    """Give the main process of a unit that runs here, 0 for one that has none by now; None if it does not run."""
+    if not _is_systemd_here(root):
+        return None
+    import subprocess  # noqa: PLC0415 - 18 ms, and only for who asks
+
+    argv = ["systemctl", "show", "-p", "ActiveState,MainPID", unit]
+    try:
+        done = subprocess.run(  # noqa: S603 - units' names are checked
+            argv, check=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unusable(" ".join(argv), str(error)) from error
+    shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    return None if shown.get("ActiveState") in ("inactive", "failed", None) else int(shown.get("MainPID") or 0)
+
+
 def pending(units: Iterable[str], changed: Iterable[str]) -> tuple[str, ...]:
     """Give what is to be told: a reload of systemd before all, if a unit file changed, then the units."""
     reload = [_RELOAD] if any(path.startswith(f"{UNITS}/") for path in changed) else []
@@ -44,7 +88,7 @@ def restart(units: tuple[str, ...], root: Root, *, allowed: bool) -> Restarts:
         if _is_network(unit)
     ]
     rest = tuple(unit for unit in units if not _is_network(unit))
-    if not (allowed and root.is_host and os.path.isdir("/run/systemd/system")):  # noqa: PTH112 - pathlib costs 10 ms
+    if not (allowed and _is_systemd_here(root)):
         return Restarts(by_hand=commands(rest), findings=tuple(findings))
     failed = {unit: words for unit in rest if (words := _failure(command(unit)))}
     findings += [
@@ -88,6 +132,10 @@ def _failure(line: str) -> str:
     if not done.returncode:
         return ""
     return " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+
+
+def _is_systemd_here(root: Root) -> bool:
+    return root.is_host and os.path.isdir("/run/systemd/system")  # noqa: PTH112 - pathlib costs 10 ms
 
 
 def _is_network(unit: str) -> bool:

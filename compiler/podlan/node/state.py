@@ -26,13 +26,20 @@ if TYPE_CHECKING:
 
 STATE = "/var/lib/podlan/state.json"
 JOURNAL = "/var/lib/podlan/journal.json"
+MEMORIES = ("/var/lib/podlan/plugins",)
+"""What install.sh remembers."""
 _VERSION = 1
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What podlan put into a file: all of it (its digest), flags of a variable, or a block; and who pulls it in."""
+    """What podlan put into a file: all of it (its digest), flags of a variable, or a block; and who pulls it in.
+
+    `restart` are the units that read it. What was there before, of a file that is others' too: `created` where there
+    was none, else its `mode`, and `assigned`, the variable's value in the file's own spelling (None: it had none).
+    `made` are the directories that podlan made for it.
+    """
 
     path: str
     digest: str = ""
@@ -40,6 +47,11 @@ class FileRecord:
     flags: tuple[str, ...] = ()
     block: bool = False
     wants: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    created: bool = False
+    mode: int = 0
+    assigned: str | None = None
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +119,16 @@ def _state(document: dict[str, Any]) -> State:
         displaced=tuple(_route(route) for route in document["displaced"]),
         sysctls={key: (before, value) for key, (before, value) in document["sysctls"].items()},
         altnames=tuple((link, altname) for link, altname in document.get("altnames", ())),
-        files=tuple(
-            FileRecord(**{**record, "flags": tuple(record["flags"]), "wants": tuple(record["wants"])})
-            for record in document["files"]
-        ),
+        files=tuple(_file(record) for record in document["files"]),
         binaries=tuple(Binary(**record) for record in document.get("binaries", ())),
         restart=tuple(document["restart"]),
     )
+
+
+def _file(document: dict[str, Any]) -> FileRecord:
+    # As lists, and an earlier podlan wrote none of the last two.
+    several = {name: tuple(document.get(name, ())) for name in ("flags", "wants", "restart", "made")}
+    return FileRecord(**{**document, **several})
 
 
 def _route(document: dict[str, Any]) -> RouteState:
@@ -143,6 +158,14 @@ def is_unfinished(root: Root) -> bool:
 def close_journal(root: Root) -> None:
     """Note that the run has ended."""
     root.remove(JOURNAL)
+
+
+def forget(root: Root) -> None:
+    """Remove all that is remembered, the journal last, and the directory unless others use it."""
+    for path in (*MEMORIES, STATE, JOURNAL):
+        root.clean(path)
+        root.remove(path)
+    root.remove_directories((STATE.rpartition("/")[0],))
 
 
 def _write(root: Root, path: str, document: dict[str, object]) -> None:

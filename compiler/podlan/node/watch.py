@@ -11,7 +11,9 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from podlan.node.events import Events
+from podlan.node.files import Root
 from podlan.node.keeper import Keeper, Settings, signature
+from podlan.node.lock import watching
 from podlan.node.notify import Systemd, Voice
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def watch(settings: Settings) -> None:
     """Reconcile until SIGTERM or SIGINT; raises what stops the first run, unless time alone may mend it."""
     systemd, voice = Systemd(os.environ), Voice(os.environ, quiet=settings.quiet)
     # Subscribed before the first look, so that nothing happens unseen between the two.
-    with Events() as events, _Signals() as signals:
+    with watching(Root(settings.options.root)), Events() as events, _Signals() as signals:
         keeper = Keeper(settings, events, systemd, voice)
         _Loop(settings.path, events, signals, systemd, keeper).go()
         systemd.tell("STOPPING=1", "STATUS=stopped; what was applied stays")

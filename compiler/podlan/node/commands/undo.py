@@ -1,0 +1,116 @@
+"""`podlan undo`: take everything that podlan owns off this node."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from podlan.diagnostics import Severity, as_json, printable
+
+if TYPE_CHECKING:
+    from podlan.node.reconcile import Result
+
+_EXIT_CODES = """\b
+Exit codes:
+  0   done, or nothing to undo (a unit that did not restart is a warning, and the next run tries it again)
+  1   refused or failed; nothing is changed, or all is rolled back
+  2   wrong usage
+  4   the environment: privileges, I/O, a state that cannot be read
+  5   the rollback failed too; run it again
+  75  another run is under way; try again
+"""
+
+
+@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--dry-run", is_flag=True, help="Print what would be done, as commands for sh, and do nothing.")
+@click.option(
+    "--root",
+    metavar="DIR",
+    default="/",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="Undo files below DIR, by podlan's state there, and stop or restart nothing; the network is this namespace's.",
+)
+@click.option("--no-restart", is_flag=True, help="Restart no unit; say which ones are to be restarted.")
+@click.option("--plugins", is_flag=True, help="Remove the CNI plugins too that podlan installed and nobody changed.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
+@click.pass_context
+def undo(
+    ctx: click.Context,
+    *,
+    dry_run: bool,
+    root: str,
+    no_restart: bool,
+    plugins: bool,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Take everything that podlan owns off this node, and give back what it had displaced.
+
+    There is no question before it. Pods lose their network configuration: those that run keep their addresses, but
+    this node, its kubelet included, no longer reaches them through podlan's shim; no new pod starts, and the node
+    becomes NotReady, until there is another CNI file.
+
+    \b
+    It undoes, in this order:
+      units     podlan's own are stopped
+      network   routes, addresses, children, metrics, altnames, promisc and sysctls are as before; no packet is lost
+      files     podlan's own are removed; flags and blocks go from the files of others; what others changed stays
+      copy      /etc/podlan/node, so that no boot applies it again
+      units     those that had read the files are restarted, such as the kubelet
+      state     /var/lib/podlan, at the very end: a run that was killed is finished by the next one
+
+    When a step fails, all is taken back. CNI plugins stay, unless --plugins is given, and so does this program. A
+    `podlan reconcile --watch` that is no unit of podlan's must be ended first.
+
+    \b
+      podlan undo --dry-run    what it would do, as commands
+      podlan undo              do it
+      podlan reconcile DIR     and back again
+    """
+    from podlan.node.reconcile import Options  # noqa: PLC0415 - help and usage errors come without it
+    from podlan.node.undo import undo as run  # noqa: PLC0415 - as above
+
+    result = run(Options(root=root, preview=dry_run, restart=not no_restart), plugins=plugins)
+    for found in result.findings:
+        if not quiet or found.severity is Severity.ERROR:
+            hint = f"; {found.hint}" if verbose and found.hint else ""
+            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
+    if form == "json":
+        click.echo(_json(result, preview=dry_run))
+    elif not quiet:
+        _print(result, preview=dry_run)
+    if not dry_run:
+        ctx.exit(result.exit_code)
+
+
+def _print(result: Result, *, preview: bool) -> None:
+    # A preview's lines are for sh to run: what is not a command is a comment.
+    for line in result.operations:
+        click.echo(line if preview else f"+ {line}")
+    for line in result.restarted:
+        click.echo(f"+ {line}")
+    for line in result.by_hand:
+        click.echo(f"to do by hand: {line}")
+    for line in result.pending:
+        click.echo(f"# {'then' if preview else 'the next run tries again'}: {line}")
+    if result.idle:
+        click.echo(f"{'# ' if preview else ''}nothing to undo: podlan owns nothing here")
+
+
+def _json(result: Result, *, preview: bool) -> str:
+    document = {
+        "node": result.node,
+        "changed": result.changed and not preview,
+        "differs": preview and not result.idle,
+        "operations": list(result.operations),
+        "restarted": list(result.restarted),
+        "byHand": list(result.by_hand),
+        "pending": list(result.pending),
+        **json.loads(as_json(result.findings)),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
