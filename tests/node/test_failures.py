@@ -137,8 +137,8 @@ def put_back(net):
 
 
 @pytest.mark.parametrize("call", ["sendto", "renameat"])
-def test_a_run_killed_anywhere_is_finished_by_the_next(net, call):
-    """Killed at each change to the kernel and each rename: reachable at once, as planned after the next run."""
+def test_a_run_killed_anywhere_is_taken_back_and_done_by_the_next(net, call):
+    """Killed at each change to the kernel and each rename; whoever guards it is killed at its as many-eth, too."""
     before = net.state()
     directory = net.directory(replace(MOVE_PLAN, files=FILES), SOURCES)
     calls = changing_calls(net, directory)
@@ -161,12 +161,28 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(net, call):
 
 
 def test_a_unit_waits_for_its_restart_across_a_kill(net):
+    """It is remembered together with the file: what a killed run wrote is either taken back, or noticed later."""
     files = (replace(FILES[0], restart=("kubelet.service",)),)
     directory = net.directory(replace(NONE_PLAN, files=files), SOURCES)
-    trace(net, directory, "-e", "trace=renameat", "-e", "inject=renameat:signal=SIGKILL:when=4")
+    *_, last = changing_calls(net, directory)
+    shutil.rmtree(net.root)
+    trace(net, directory, "-e", "trace=renameat", "-e", f"inject=renameat:signal=SIGKILL:when={last[1]}")
     assert (net.root / CNI[1:]).exists()
+    assert not (net.root / "var/lib/podlan/journal.json").exists()
     assert "try-restart kubelet.service" in net.reconcile(directory).stdout
     assert "kubelet" not in net.reconcile(directory).stdout
+
+
+def test_a_message_that_does_not_get_to_the_kernel_changes_nothing_whichever_it_is(net):
+    before = net.state()
+    directory = net.directory(MOVE_PLAN)
+    for call, number in changing_calls(net, directory)[::2]:
+        put_back(net)
+        failed = trace(net, directory, "-e", f"trace={call}", "-e", f"inject={call}:error=ENOBUFS:when={number}")
+        assert failed.returncode in (1, 4), (call, number, failed)
+        assert "Traceback" not in failed.stderr
+        assert net.state() == before, (call, number)
+        assert not (net.root / "var/lib/podlan/journal.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -217,15 +233,6 @@ def test_a_preview_needs_no_turn(net):
     finally:
         subprocess.run(["pkill", "-P", str(holder.pid)], check=False)
         holder.wait()
-
-
-def test_the_journal_tells_what_an_unfinished_run_meant_to_do(net):
-    directory = net.directory(SHIM_PLAN)
-    trace(net, directory, "-e", "trace=renameat", "-e", "inject=renameat:signal=SIGKILL:when=2")
-    journal = json.loads((net.root / "var/lib/podlan/journal.json").read_text(encoding="utf-8"))
-    assert "ip link add link eth0" in "".join(journal["operations"])
-    net.reconcile(directory)
-    assert not (net.root / "var/lib/podlan/journal.json").exists()
 
 
 def test_an_earlier_boots_state_is_void(net):

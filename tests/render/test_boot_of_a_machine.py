@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,10 +53,16 @@ def boot():
 
 
 @pytest.fixture
-def node(tmp_path, boot):
+def access():
+    return "shim"
+
+
+@pytest.fixture
+def node(tmp_path, boot, access):
     site, directory = tmp_path / "site", tmp_path / "node"
     site.mkdir()
-    (site / "site.yaml").write_text(f"{SITE}boot: {boot}\n", encoding="utf-8")
+    text = SITE.replace("podsPerNode: 10", f"podsPerNode: 10, hostAccess: {{via: {access}}}")
+    (site / "site.yaml").write_text(f"{text}boot: {boot}\n", encoding="utf-8")
     for name, content in pipeline.compile_site(site, tmp_path / "out", write=False).nodes["node-1"].items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)
@@ -153,6 +160,45 @@ def undone(node) -> bool:
     links = [line for line in node.run("ip", "link").stdout.splitlines() if "macvlan0" in line]
     assert (units, files, links, marked(node)) == ("", "", [], "")
     return True
+
+
+KILLING = """
+systemctl restart --no-block podlan-reconcile
+until [ -e /sys/class/net/macvlan0 ]; do :; done
+systemctl kill -s KILL podlan-reconcile
+"""
+
+
+@pytest.mark.parametrize("access", ["move"])
+def test_a_run_killed_with_all_that_guards_it_is_taken_back_and_then_done_again(node):
+    def network() -> str:
+        shown = [node.run("ip", *words.split()).stdout for words in ("-4 -o address", "route", "link show eth0")]
+        return "".join(shown) + node.run("cat", "/proc/sys/net/ipv4/conf/eth0/rp_filter").stdout
+
+    def log() -> str:
+        return node.run("journalctl", "-b", "-u", "podlan-reconcile", "--no-pager").stdout
+
+    node.write("/etc/systemd/system/podlan-reconcile.service.d/soon.conf", "[Service]\nRestartSec=1\n")
+    with node.boot():
+        planned = re.sub(r"\d+: macvlan0", "macvlan0", network())
+        assert "inet 10.0.0.1/24 metric 50 scope global macvlan0" in planned
+        for _ in range(5):
+            node.run("ip", "link", "del", "macvlan0")
+            node.run("ip", "address", "change", "10.0.0.1/24", "dev", "eth0", "metric", "0")
+            before = network()
+            node.run("sh", "-c", KILLING)
+            settled("code=killed, status=9/KILL" in log() or "active" in active(node) for _ in ROUNDS)
+            if "active" not in active(node):  # else it was too fast for whoever kills it
+                break
+        settled("a run that was killed is taken back, operations: " in log() for _ in ROUNDS)
+        assert network() == before
+        settled(re.sub(r"\d+: macvlan0", "macvlan0", network()) == planned for _ in ROUNDS)
+        settled("active" in active(node) for _ in ROUNDS)
+        assert not (node.root / "var/lib/podlan/journal.json").exists()
+
+
+def active(node) -> list[str]:
+    return node.run("systemctl", "is-active", "podlan-reconcile", check=False).stdout.splitlines()
 
 
 def test_networkd_leaves_what_podlan_made_alone(node):

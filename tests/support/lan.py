@@ -15,6 +15,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import podlan.node.change
 import podlan.node.reconcile  # noqa: F401 - imported here once, not in each fork
 from podlan.node._kernel import import_pyroute2
 from podlan.node.command import main

@@ -51,16 +51,22 @@ class Unusable(PodlanError):
 
 
 class Busy(PodlanError):
-    """Another run holds the lock for longer than we wait."""
+    """Another run holds the lock for longer than we wait; `waits` are the seconds that it waits to be confirmed."""
 
     exit_code: ClassVar[int] = Exit.NOT_READY
 
-    def __init__(self, path: str, seconds: float) -> None:
-        super().__init__(path, seconds)
+    def __init__(self, path: str, seconds: float, waits: float = 0.0) -> None:
+        super().__init__(path, seconds, waits)
         self.path = path
         self.seconds = seconds
+        self.waits = waits
 
     def __str__(self) -> str:
+        if self.waits:
+            return (
+                f"another reconcile waits to be confirmed, for {self.waits:.0f} s more: run podlan confirm to keep its "
+                "changes, or wait until they are taken back"
+            )
         return f"another reconcile holds {self.path} for more than {self.seconds:g} s; try again when it has ended"
 
 
@@ -107,6 +113,16 @@ class RolledBack(PodlanError):
 
     def __str__(self) -> str:
         return f"failed, rolled back: {self.what}: {self.reason}"
+
+
+class NotConfirmed(RolledBack):
+    """Nobody confirmed the changes in time, or the run was told to end before; all is as it was."""
+
+    def __init__(self, signal: str = "") -> None:
+        super().__init__("podlan confirm", f"ended by {signal}" if signal else "it did not come in time")
+
+    def __str__(self) -> str:
+        return f"not confirmed: {self.reason}; all is taken back"
 
 
 class RollbackFailed(PodlanError):

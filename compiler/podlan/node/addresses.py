@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from podlan.node import frames
 from podlan.node.observe import FOREVER, AddressState, bare
@@ -33,8 +33,9 @@ class AddressAdd:
         _add_address(kernel, AddressState(self.link, self.address, self.metric, PROTOCOL))
 
     def undo(self, kernel: Kernel) -> None:
-        """Delete it, after the neighbours were told who has it from now on."""
-        _delete_address(kernel, self.link, self.address, self.master)
+        """Delete it if it is there, after the neighbours were told who has it from now on."""
+        if _find(kernel, self.link, self.address) is not None:
+            _delete_address(kernel, self.link, self.address, self.master)
 
     def __str__(self) -> str:
         return f"ip address add {self.address} dev {self.link}{_metric(self.metric)}{_nodad(self.address)}"
@@ -52,8 +53,9 @@ class AddressDelete:
         _delete_address(kernel, self.state.link, self.state.address, self.master)
 
     def undo(self, kernel: Kernel) -> None:
-        """Add it as it was."""
-        _add_address(kernel, self.state)
+        """Add it as it was, unless it is there; the neighbours may have been told otherwise even so."""
+        if _find(kernel, self.state.link, self.state.address) is None:
+            _add_address(kernel, self.state)
         if self.master:
             frames.announce(self.state.link, bare(self.state.address))
 
@@ -70,43 +72,42 @@ class AddressMetric:
 
     def do(self, kernel: Kernel) -> None:
         """Set the metric."""
-        self._set(kernel, self.metric)
+        if not self._set(kernel, self.metric):
+            raise OSError(99, f"{self.state.address} is no longer on {self.state.link}")
 
     def undo(self, kernel: Kernel) -> None:
-        """Set the metric that was there."""
+        """Set the metric that was there; an address that has gone has none."""
         self._set(kernel, self.state.metric)
 
-    def _set(self, kernel: Kernel, metric: int) -> None:
+    def _set(self, kernel: Kernel, metric: int) -> bool:
         # A replace sets the lifetimes too: read them now, a DHCP lease may have been renewed since.
         address, _, length = self.state.address.partition("/")
-        index = kernel.index(self.state.link)
-        for message in kernel.addresses(index):
-            if (message.get("local") or message.get("address")) != address or message["prefixlen"] != int(length):
-                continue
-            times = message.get("cacheinfo")
-            lifetimes = (
-                {}
-                if times["ifa_valid"] == FOREVER
-                else {
-                    "valid": times["ifa_valid"],
-                    "preferred": times["ifa_preferred"],
-                }
-            )
-            protocol = message.get("proto")
-            own = {"proto": protocol} if protocol else {}
-            flags = (message.get("flags") or 0) & _KEPT_FLAGS
-            kernel.address(
-                "replace",
-                index=index,
-                address=address,
-                prefixlen=int(length),
-                rt_priority=metric,
-                flags=flags,
-                **own,
-                **lifetimes,
-            )
-            return
-        raise OSError(99, f"{self.state.address} is no longer on {self.state.link}")
+        message = _find(kernel, self.state.link, self.state.address)
+        if message is None:
+            return False
+        times = message.get("cacheinfo")
+        lifetimes = (
+            {}
+            if times["ifa_valid"] == FOREVER
+            else {
+                "valid": times["ifa_valid"],
+                "preferred": times["ifa_preferred"],
+            }
+        )
+        protocol = message.get("proto")
+        own = {"proto": protocol} if protocol else {}
+        flags = (message.get("flags") or 0) & _KEPT_FLAGS
+        kernel.address(
+            "replace",
+            index=message["index"],
+            address=address,
+            prefixlen=int(length),
+            rt_priority=metric,
+            flags=flags,
+            **own,
+            **lifetimes,
+        )
+        return True
 
     def __str__(self) -> str:
         times = (
@@ -173,6 +174,16 @@ def _metric(metric: int) -> str:
 
 def _nodad(address: str) -> str:
     return " nodad" if ":" in address else ""
+
+
+def _find(kernel: Kernel, link: str, address: str) -> Any | None:  # noqa: ANN401 - a pyroute2 message
+    """Give the message of an address of a link, None where either is not there."""
+    found = kernel.find_link(link)
+    own, _, length = address.partition("/")
+    for message in [] if found is None else kernel.addresses(found["index"]):
+        if (message.get("local") or message.get("address")) == own and message["prefixlen"] == int(length):
+            return message
+    return None
 
 
 def _add_address(kernel: Kernel, state: AddressState) -> None:

@@ -29,8 +29,9 @@ class AltnameAdd:
         kernel.link("property_add", index=kernel.index(self.link), altname=self.altname)
 
     def undo(self, kernel: Kernel) -> None:
-        """Delete it."""
-        kernel.link("property_del", index=kernel.index(self.link), altname=self.altname)
+        """Delete it, if this interface has it."""
+        if _has(kernel, self.link, self.altname):
+            kernel.link("property_del", index=kernel.index(self.link), altname=self.altname)
 
     def __str__(self) -> str:
         return f"ip link property add dev {self.link} altname {shlex.quote(self.altname)}"
@@ -45,14 +46,20 @@ class AltnameDelete:
 
     def do(self, kernel: Kernel) -> None:
         """Delete it."""
-        AltnameAdd(self.link, self.altname).undo(kernel)
+        kernel.link("property_del", index=kernel.index(self.link), altname=self.altname)
 
     def undo(self, kernel: Kernel) -> None:
-        """Give it back."""
-        AltnameAdd(self.link, self.altname).do(kernel)
+        """Give it back, unless this interface has it."""
+        if not _has(kernel, self.link, self.altname):
+            AltnameAdd(self.link, self.altname).do(kernel)
 
     def __str__(self) -> str:
         return f"ip link property del dev {self.link} altname {shlex.quote(self.altname)}"
+
+
+def _has(kernel: Kernel, link: str, altname: str) -> bool:
+    owner = kernel.own_name(altname)
+    return bool(owner) and owner == kernel.own_name(link)
 
 
 def altname_changes(plan: Plan, last: State, observed: Observed) -> Iterator[AltnameAdd | AltnameDelete]:

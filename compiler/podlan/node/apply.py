@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from podlan.node._errors import RollbackFailed, RolledBack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from podlan.node._kernel import Kernel
@@ -48,29 +48,55 @@ def deferred() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
-def apply(operations: Sequence[Operation], kernel: Kernel, signals: Signals) -> None:
+class Progress(Protocol):
+    """Who wants to know how far a run has come."""
+
+    def begin(self) -> None:
+        """Hear that the next operation begins; raises OSError if it must not."""
+
+    def undone(self) -> None:
+        """Hear that the last operation is not done, or no longer."""
+
+
+def apply(operations: Sequence[Operation], kernel: Kernel, signals: Signals, progress: Progress) -> None:
     """Do all of them, or none: raises RolledBack, or RollbackFailed when taking back fails."""
     done: list[Operation] = []
     for operation in operations:
         if signals.name:
-            roll_back(done, kernel, f"ended by {signals.name}", "before it was done")
+            roll_back(done, kernel, progress, RolledBack(f"ended by {signals.name}", "before it was done"))
+        try:
+            progress.begin()
+        except OSError as error:
+            roll_back(done, kernel, progress, RolledBack(str(operation), f"not begun: {error.strerror or error}"))
         try:
             operation.do(kernel)
         except OSError as error:
-            roll_back(done, kernel, str(operation), error.strerror or str(error))
+            progress.undone()
+            roll_back(done, kernel, progress, RolledBack(str(operation), error.strerror or str(error)))
         done.append(operation)
     if signals.name:
-        roll_back(done, kernel, f"ended by {signals.name}", "before it was verified")
+        roll_back(done, kernel, progress, RolledBack(f"ended by {signals.name}", "before it was verified"))
 
 
-def roll_back(done: Sequence[Operation], kernel: Kernel, what: str, reason: str) -> NoReturn:
-    """Undo all of them, the last first, past those that cannot be undone; always raises."""
+def roll_back(done: Sequence[Operation], kernel: Kernel, progress: Progress, why: RolledBack) -> NoReturn:
+    """Undo all of them; always raises: `why`, or RollbackFailed."""
+    left = take_back(done, kernel, progress.undone)
+    if left:
+        raise RollbackFailed(why.what, why.reason, left)
+    raise why
+
+
+def take_back(done: Sequence[Operation], kernel: Kernel, undone: Callable[[], None]) -> list[str]:
+    """Undo all of them, the last first, past those that cannot be undone; give these.
+
+    `undone` hears of each one, until one cannot be undone: whoever tries again begins with that one.
+    """
     left: list[str] = []
     for operation in reversed(done):
         try:
             operation.undo(kernel)
         except OSError as error:
             left.append(f"{operation}: {error.strerror or error}")
-    if left:
-        raise RollbackFailed(what, reason, left)
-    raise RolledBack(what, reason)
+        if not left:
+            undone()
+    return left

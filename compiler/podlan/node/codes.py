@@ -435,6 +435,26 @@ CODES: dict[str, Code] = {
         None,
         Severity.WARNING,
     ),
+    "PL680": Code(
+        "an interrupted run is taken back",
+        "a run was killed together with the process that guards it, so the node was left between two plans; what it "
+        "did is taken back by its journal before anything else is done",
+        "look for what killed it: the machine's memory, or a person",
+        None,
+    ),
+    "PL681": Code(
+        "an interrupted run cannot be taken back",
+        "what a killed run did could not be undone, or its journal cannot be read; this run compares the node with the "
+        "plan as always, and so finishes what the other began",
+        "see whether all is as you want it: podlan reconcile --check",
+        None,
+    ),
+    "PL682": Code(
+        "an interrupted run had been confirmed",
+        "its network stays, since `podlan confirm` came before the run was killed; files and restarts come now",
+        "nothing is to be done",
+        None,
+    ),
     "PL685": Code(
         "somebody watches this node",
         "a `podlan reconcile --watch` that is no unit of podlan's would put back what undo takes away",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "reconcile": ("podlan.node.commands.reconcile:reconcile", "Make this node match its compiled directory."),
+    "confirm": ("podlan.node.commands.confirm:confirm", "Keep what a waiting reconcile has changed."),
+    "status": ("podlan.node.commands.status:status", "Tell what podlan has on this node, and what is unfinished."),
     "doctor": ("podlan.node.commands.doctor:doctor", "Tell what is wrong on this node, or will be; changes nothing."),
     "undo": ("podlan.node.commands.undo:undo", "Take everything that podlan owns off this node again."),
 }

@@ -49,12 +49,14 @@ class KeepCopy:
             raise
 
     def undo(self, kernel: Kernel) -> None:
-        """Swap back, or remove the copy where there was none."""
+        """Swap back, or remove the copy where there was none; what is not this copy stays."""
         del kernel
-        if os.path.lexists(self._place + SUFFIX):
-            _swap(self._place + SUFFIX, self._place)
-        else:
-            os.rename(self._place, self._place + SUFFIX)  # noqa: PTH104 - strings, as everywhere here
+        _put_back(self._place)
+        if is_kept(self.root, self.directory):
+            if os.path.lexists(self._place + SUFFIX):
+                _swap(self._place + SUFFIX, self._place)
+            else:
+                os.rename(self._place, self._place + SUFFIX)  # noqa: PTH104 - strings, as everywhere here
         self.forget()
 
     def forget(self) -> None:
@@ -84,7 +86,8 @@ class DropCopy:
         """Move it back."""
         del kernel
         place = self.root.shown(COPY)
-        os.rename(place + SUFFIX, place)  # noqa: PTH104 - as above
+        if os.path.lexists(place + SUFFIX) and not os.path.lexists(place):
+            os.rename(place + SUFFIX, place)  # noqa: PTH104 - as above
 
     def forget(self) -> None:
         """Remove what lies beside its place."""
@@ -107,10 +110,18 @@ def remains(root: Root) -> list[str]:
 
 
 def recover(root: Root) -> None:
-    """Put the earlier copy back where a run was killed between two renames."""
+    """Put the earlier copy back where a run was killed between two renames, and remove what it left beside it."""
     place = root.shown(COPY)
-    if not os.path.lexists(place) and os.path.lexists(place + SUFFIX + "-old"):
-        os.rename(place + SUFFIX + "-old", place)  # noqa: PTH104 - as above
+    _put_back(place)
+    if os.path.lexists(place):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(place + SUFFIX)
+
+
+def _put_back(place: str) -> None:
+    aside = place + SUFFIX + "-old"
+    if os.path.lexists(aside):
+        os.rename(aside, place + SUFFIX if os.path.lexists(place) else place)  # noqa: PTH104 - as above
 
 
 def is_kept(root: Root, directory: NodeDirectory) -> bool:

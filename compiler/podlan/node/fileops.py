@@ -35,13 +35,20 @@ class FileWrite:
             raise
 
     def undo(self, kernel: Kernel) -> None:
-        """Write what was there, or remove the file and the directories that were made for it."""
+        """Write what was there, or remove the file and the directories that were made for it.
+
+        What others have put there by now stays.
+        """
         del kernel
-        if self.before is not None:
+        found = self.root.read(self.path)
+        is_ours = found is not None and (found.link, found.content, found.mode) == (None, self.content, self.mode)
+        self.root.clean(self.path)
+        if is_ours and self.before is not None:
             self.root.write(self.path, self.before.content, self.before.mode, self.before.owner)
-            return
-        self.root.remove(self.path)
-        self.root.remove_directories(self.made)
+        elif is_ours:
+            self.root.remove(self.path)
+        if self.before is None:
+            self.root.remove_directories(self.made)
 
     def __str__(self) -> str:
         path = shlex.quote(self.root.shown(self.path))
@@ -66,8 +73,11 @@ class FileRemove:
         self.root.remove(self.path)
 
     def undo(self, kernel: Kernel) -> None:
-        """Put it there again."""
+        """Put it there again, unless something is there."""
         del kernel
+        self.root.clean(self.path)
+        if self.root.read(self.path) is not None:
+            return
         if self.before.link is not None:
             self.root.symlink(self.path, self.before.link)
         else:
@@ -114,13 +124,17 @@ class Enable:
         self.root.symlink(self.path, self.target)
 
     def undo(self, kernel: Kernel) -> None:
-        """Remove it, or put back the link that was there."""
+        """Remove it, or put back the link that was there; what others have put there by now stays."""
         del kernel
-        if self.before is not None and self.before.link is not None:
+        found = self.root.read(self.path)
+        is_ours = found is not None and found.link == self.target
+        self.root.clean(self.path)
+        if is_ours and self.before is not None and self.before.link is not None:
             self.root.symlink(self.path, self.before.link)
-            return
-        self.root.remove(self.path)
-        self.root.remove_directories(self.made)
+        elif is_ours:
+            self.root.remove(self.path)
+        if self.before is None:
+            self.root.remove_directories(self.made)
 
     def __str__(self) -> str:
         path = self.root.shown(self.path)

@@ -31,8 +31,10 @@ class LinkAdd:
         )
 
     def undo(self, kernel: Kernel) -> None:
-        """Delete it."""
-        kernel.link("del", index=kernel.index(self.name))
+        """Delete it, if it is there."""
+        message = kernel.find_link(self.name)
+        if message is not None:
+            kernel.link("del", index=message["index"])
 
     def __str__(self) -> str:
         mac = f" address {self.mac}" if self.mac else ""
@@ -51,8 +53,9 @@ class LinkDelete:
         kernel.link("del", index=kernel.index(self.link.name))
 
     def undo(self, kernel: Kernel) -> None:
-        """Create it as it was."""
-        LinkAdd(self.link.name, self.link.master, self.link.mode, self.link.mac).do(kernel)
+        """Create it as it was; where it is there already, see to what is on it."""
+        if kernel.find_link(self.link.name) is None:
+            LinkAdd(self.link.name, self.link.master, self.link.mode, self.link.mac).do(kernel)
         if self.link.alias:
             LinkSet(self.link.name, "alias", self.link.alias, "").do(kernel)
         for key, value in self.sysctls:
@@ -78,8 +81,9 @@ class LinkSet:
         self._set(kernel, self.value)
 
     def undo(self, kernel: Kernel) -> None:
-        """Set the value that was there."""
-        self._set(kernel, self.before)
+        """Set the value that was there; a link that has gone has none."""
+        if kernel.find_link(self.name) is not None:
+            self._set(kernel, self.before)
 
     def _set(self, kernel: Kernel, value: str) -> None:
         index = kernel.index(self.name)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from podlan.node._errors import Busy, Unusable
+from podlan.node.confirm import seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,9 @@ def turn(root: Root, seconds: float) -> Iterator[None]:
     try:
         end = time.monotonic() + seconds
         while not _taken(descriptor):
-            if time.monotonic() >= end:
-                raise Busy(path, seconds)
+            waits = seconds_left(root)
+            if waits or time.monotonic() >= end:
+                raise Busy(path, seconds, waits)
             time.sleep(_POLL)
         yield
     finally:
@@ -77,6 +79,21 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Unusable(path, error) from error
+
+
+def is_held(root: Root) -> bool:
+    """Tell whether a run holds the lock now."""
+    path = root.shown(LOCK)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Unusable(path, error) from error
+    try:
+        return not _taken(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _taken(descriptor: int) -> bool:

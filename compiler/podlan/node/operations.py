@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 
 
 class Operation(Protocol):
-    """One step. `undo` is computed from what was observed, and is called only after `do` has succeeded."""
+    """One step, with its inverse, which was computed from what was observed.
+
+    `undo` leaves what was there before `do`, whether or not `do` was done, and whether or not `undo` was done before:
+    whoever takes a killed run back knows neither for sure.
+    """
 
     def do(self, kernel: Kernel) -> None:
         """Take the step; raises OSError with nothing changed."""
 
     def undo(self, kernel: Kernel) -> None:
-        """Take it back."""
+        """Leave what was there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,8 @@ class SysctlWrite:
         kernel.write_sysctl(self.key, self.value)
 
     def undo(self, kernel: Kernel) -> None:
-        """Write the value that was there; without one the link goes, and the key with it."""
-        if self.before is not None:
+        """Write the value that was there; without one, or without the key, the link goes or has gone."""
+        if self.before is not None and kernel.sysctl(self.key) not in (None, self.before):
             kernel.write_sysctl(self.key, self.before)
 
     def __str__(self) -> str:

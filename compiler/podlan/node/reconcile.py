@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit
-from podlan.node import release, services, state, verify
-from podlan.node._errors import NotReady, Refused, RollbackFailed, RolledBack, Stopped, Unusable
+from podlan.node import confirm, journal, release, services, state, verify
+from podlan.node._errors import NotReady, Refused, Stopped, Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.altnames import by_own_names
-from podlan.node.apply import apply, deferred, roll_back
+from podlan.node.codes import finding
 from podlan.node.copy import KeepCopy, is_kept, recover
 from podlan.node.diff import diff
 from podlan.node.directory import load
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from podlan.diagnostics import Finding
+    from podlan.node.deadman import Guard
     from podlan.node.directory import NodeDirectory
     from podlan.node.filediff import FileChanges
     from podlan.node.operations import Operation
@@ -42,7 +43,8 @@ class Options:
     """How a run goes.
 
     `preview` changes nothing and takes no lock; `wait` seconds for what is not ready; `rename`: this machine may have
-    been another node; `patience`: seconds to wait for another run to end.
+    been another node; `patience`: seconds to wait for another run to end; `undo_after`: seconds after which a run that
+    hangs is taken back; `confirm`: seconds for which the network's part waits to be confirmed, 0 for not at all.
     """
 
     root: str = "/"
@@ -51,6 +53,8 @@ class Options:
     restart: bool = True
     rename: bool = False
     patience: float = 30.0
+    undo_after: float = 30.0
+    confirm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +89,19 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
+    """What a run works on: the directory, what is remembered, and the world."""
+
     directory: NodeDirectory
     last: State
     root: Root
     kernel: Kernel
     unfinished: bool
+    earlier: tuple[Finding, ...] = ()
     held: str = ""
 
     def look(self) -> Observed:
+        """Look at all that the plan, or what is remembered, can touch."""
         plan, last = self.directory.plan, self.last
         names = dict.fromkeys(name for link in plan.links for name in (link.name, link.master) if name) | dict.fromkeys(
             [
@@ -109,12 +117,13 @@ class _Run:
         further = [name for link in plan.links for name in ((link.name,) if link.kind == "macvlan" else link.altnames)]
         return observe(self.kernel, names, dict.fromkeys([*plan.sysctls, *last.sysctls, *promote]), further)
 
-    def by_own_names(self) -> _Run:
+    def by_own_names(self) -> Run:
         """Give the run with the masters by the names that the kernel shows, as soon as they are there."""
         plan = by_own_names(self.directory.plan, self.kernel)
         return self if plan is self.directory.plan else replace(self, directory=replace(self.directory, plan=plan))
 
     def compare(self, observed: Observed) -> tuple[Operation, ...]:
+        """Give the operations on the network."""
         return diff(self.directory.plan, self.last, observed, unfinished=self.unfinished)
 
 
@@ -125,24 +134,40 @@ def reconcile(path: str, options: Options, read: Callable[[str], NodeDirectory] 
     """
     root = Root(options.root)
     with contextlib.nullcontext() if options.preview else turn(root, options.patience):
-        if not options.preview:
-            recover(root)
-        directory = read(path)
-        if not options.preview:
-            _stop_on(list(missing_privileges()))
-        last, unfinished = state.recall(root), state.is_unfinished(root)
+        earlier: tuple[Finding, ...] = ()
         try:
+            if not options.preview:
+                stop_on(list(missing_privileges()))
+                earlier = tuple(interrupted(root))
+                recover(root)
+            directory = read(path)
+            last, unfinished = state.recall(root), journal.is_open(root)
             with Kernel(root) as kernel:
-                return _reconcile(_Run(directory, last, root, kernel, unfinished), options)
+                return _reconcile(Run(directory, last, root, kernel, unfinished, earlier), options)
         except OSError as error:  # while looking: what fails while changing is rolled back, and told by its own class
             raise Unusable("cannot look at this node", error) from error
 
 
-def _reconcile(run: _Run, options: Options) -> Result:
+def interrupted(root: Root) -> Iterator[Finding]:
+    """Take back the run before this one, if it was killed; what cannot be taken back, this run finishes."""
+    found = journal.take_back_interrupted(root)
+    if found is None:
+        return
+    if found.problem:
+        yield finding("PL681", f"a run that was killed cannot be taken back, so this one finishes it: {found.problem}")
+    elif found.confirmed:
+        yield finding("PL682", "a run was killed after its changes were confirmed: they stay")
+    else:
+        yield finding("PL680", f"a run that was killed is taken back first, operations: {found.undone}")
+
+
+def _reconcile(run: Run, options: Options) -> Result:
     until = time.monotonic() + options.wait
     files = file_changes(run.directory, run.last, run.root)
     run, observed, findings = _ready(run, files, options, until)
     network = run.compare(observed)
+    if options.confirm and network:
+        return _confirmed(run, observed, network, options)
     supply = release.supply(run.directory.plan, run.last, run.root, until, preview=options.preview)
     run = replace(run, held=_held(run.directory.plan, supply))
     changes = _unheld(files.operations, run.held)
@@ -159,12 +184,38 @@ def _reconcile(run: _Run, options: Options) -> Result:
         return replace(result, pending=(*result.pending, *services.commands(run.last.restart)))
     intent = _intent(run, files, operations)
     if operations:
-        _stop_on(list(verify.taken(operations, run.directory.plan, run.last, observed)))
-        doubts = _change(run, observed, operations, intent)
+        stop_on(list(verify.taken(operations, run.directory.plan, run.last, observed)))
+        options = replace(options, confirm=0.0)  # what is not the network's needs no confirmation
+        final, doubts = carry_out(
+            run, observed, operations, intent, lambda: _final(run, files, intent, supply), options
+        )
         result = replace(result, findings=(*result.findings, *doubts))
+    else:
+        final = _final(run, files, intent, supply)
+        if final != run.last:
+            state.remember(run.root, final)
+        if run.unfinished:
+            journal.close(run.root)
     for copy in keep:
         copy.forget()
-    return _settle(run, files, intent, result, options, supply)
+    return _told(run, final, result, options)
+
+
+def _confirmed(run: Run, observed: Observed, network: tuple[Operation, ...], options: Options) -> Result:
+    """Change the network alone, wait for the confirmation, then go on as any run does."""
+    plan, records = run.directory.plan, run.last.files
+    stop_on(list(verify.taken(network, plan, run.last, observed)))
+    intent = replace(
+        state.intended(run.last, plan, records, network), binaries=run.last.binaries, restart=run.last.restart
+    )
+    last, doubts = carry_out(run, observed, network, intent, lambda: state.settled(intent, plan, records), options)
+    confirm.announce(f"confirmed: the network of {plan.node} stays as it is now")
+    rest = _reconcile(replace(run, last=last, unfinished=False), replace(options, confirm=0.0))
+    return replace(
+        rest,
+        operations=(*(str(operation) for operation in network), *rest.operations),
+        findings=(*rest.findings, *doubts),
+    )
 
 
 def _held(plan: Plan, supply: Supply) -> str:
@@ -176,21 +227,20 @@ def _unheld(operations: Iterable[Operation], held: str) -> tuple[Operation, ...]
     return tuple(operation for operation in operations if not held or getattr(operation, "path", None) != held)
 
 
-def _ready(run: _Run, files: FileChanges, options: Options, until: float) -> tuple[_Run, Observed, tuple[Finding, ...]]:
+def _ready(run: Run, files: FileChanges, options: Options, until: float) -> tuple[Run, Observed, tuple[Finding, ...]]:
     """Look until nothing is missing that only time can bring, for at most `wait` seconds."""
-    first = [] if options.rename else list(another_node(run.directory.plan, run.last))
-    first += _around(run)
+    first = [*run.earlier, *([] if options.rename else another_node(run.directory.plan, run.last)), *_around(run)]
     while True:
         run = run.by_own_names()
         observed = run.look()
         findings = [*first, *preflight(run.directory.plan, run.last, observed, run.root), *files.findings]
         if exit_code(findings) != Exit.NOT_READY or time.monotonic() >= until:
-            _stop_on(findings, options.wait)
+            stop_on(findings, options.wait)
             return run, observed, tuple(findings)
         time.sleep(_POLL)
 
 
-def _around(run: _Run) -> list[Finding]:
+def _around(run: Run) -> list[Finding]:
     """Give what there is to say of others' files that decide about pods, as far as the plan is about pods at all."""
     findings: list[Finding] = []
     if run.directory.plan.cni is not None:
@@ -204,7 +254,8 @@ def _around(run: _Run) -> list[Finding]:
     return findings
 
 
-def _stop_on(findings: list[Finding], waited: float = 0.0) -> None:
+def stop_on(findings: list[Finding], waited: float = 0.0) -> None:
+    """Raise what the worst of the findings ends a run with, if any does."""
     code = exit_code(findings)
     if code is None:
         return
@@ -214,7 +265,7 @@ def _stop_on(findings: list[Finding], waited: float = 0.0) -> None:
     raise {Exit.FAILED: Refused}.get(code, Stopped)(errors)
 
 
-def _intent(run: _Run, files: FileChanges, operations: tuple[Operation, ...]) -> State:
+def _intent(run: Run, files: FileChanges, operations: tuple[Operation, ...]) -> State:
     changed = [path for operation in files.operations if (path := getattr(operation, "path", None))]
     waiting = services.pending([*run.last.restart, *files.restart], changed)
     installs = [operation for operation in operations if isinstance(operation, Install)]
@@ -225,20 +276,35 @@ def _intent(run: _Run, files: FileChanges, operations: tuple[Operation, ...]) ->
     )
 
 
-def _change(run: _Run, observed: Observed, operations: tuple[Operation, ...], intent: State) -> tuple[Finding, ...]:
-    """Do the operations and verify them; on any failure all is taken back, and the state with it."""
-    answered = verify.answering(run.directory.plan, observed)
-    with deferred() as signals, _remembered(run, intent, operations):
-        apply(operations, run.kernel, signals)
-        try:
-            left = (*diff(run.directory.plan, run.last, run.look()), *_left_files(run), *_left_binaries(operations))
-            verify.require(left, answered)
-        except OSError as error:
-            roll_back(operations, run.kernel, "verification", error.strerror or str(error))
-        return tuple(verify.doubtful(operations, answered))
+def carry_out(
+    run: Run,
+    observed: Observed,
+    operations: tuple[Operation, ...],
+    intent: State,
+    settled: Callable[[], State],
+    options: Options,
+) -> tuple[State, tuple[Finding, ...]]:
+    """Do the operations and verify them; give what is remembered, and what there is to say."""
+    from podlan.node.change import Change  # noqa: PLC0415 - only when something is to be changed
+
+    plan = run.directory.plan
+    answered = verify.answering(plan, observed)
+    doubts: list[Finding] = []
+
+    def verified(guard: Guard) -> None:
+        left = run.compare(run.look())
+        if not options.confirm:
+            left = (*left, *_left_files(run), *_left_binaries(operations))
+        verify.require(left, guard.each(answered))
+        doubts.extend(verify.doubtful(operations, answered))
+
+    if run.unfinished or run.earlier:
+        _clean(run)
+    change = Change(run.root, plan.node, operations, intent, settled, verified, options.undo_after, options.confirm)
+    return change.make(run.kernel), tuple(doubts)
 
 
-def _left_files(run: _Run) -> tuple[Operation, ...]:
+def _left_files(run: Run) -> tuple[Operation, ...]:
     return _unheld(file_changes(run.directory, run.last, run.root).operations, run.held)
 
 
@@ -246,42 +312,23 @@ def _left_binaries(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     return tuple(operation for operation in operations if isinstance(operation, Install) and not operation.is_kept())
 
 
-@contextlib.contextmanager
-def _remembered(run: _Run, intent: State, operations: tuple[Operation, ...]) -> Iterator[None]:
-    if run.unfinished:
-        _clean(run)
-    state.open_journal(run.root, operations)
-    try:
-        state.remember(run.root, intent)
-        yield
-    except RollbackFailed:
-        raise  # journal and intent stay: the next run finishes
-    except (RolledBack, Unusable):
-        if not run.unfinished:
-            state.close_journal(run.root)
-            if intent != run.last:
-                state.remember(run.root, run.last)
-        raise
-
-
-def _clean(run: _Run) -> None:
+def _clean(run: Run) -> None:
     plan = run.directory.plan
     binaries = [f"{plan.release.directory}/{name}" for name in plan.release.names] if plan.release else []
     for path in [*(file.path for file in plan.files), *(record.path for record in run.last.files), *binaries]:
         run.root.clean(path)
 
 
-def _settle(run: _Run, files: FileChanges, intent: State, result: Result, options: Options, supply: Supply) -> Result:
-    """Remember the end of the run; units restart after that, and are remembered as waiting until they have."""
+def _final(run: Run, files: FileChanges, intent: State, supply: Supply) -> State:
     plan = run.directory.plan
-    final = replace(
+    return replace(
         state.settled(intent, plan, files.records),
         binaries=release.settled(plan, run.last, supply.operations, run.root),
     )
-    if result.changed or final != run.last:  # a run with changes left its intent on the disk
-        state.remember(run.root, final)
-    if result.changed or run.unfinished:
-        state.close_journal(run.root)
+
+
+def _told(run: Run, final: State, result: Result, options: Options) -> Result:
+    """Tell the units that must notice; they are remembered as waiting until they have."""
     if not final.restart:
         return result
     restarts = services.restart(final.restart, run.root, allowed=options.restart)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 
 _ONLINK = 4  # RTNH_F_ONLINK
+_GONE = (errno.ESRCH, errno.ENODEV)  # the route itself, or the link that it was on
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,12 @@ class RouteReplace:
         """Put the one there that was there, if any."""
         if self.before:
             _route(kernel, "replace", self.before)
-        else:
+            return
+        try:
             _route(kernel, "del", self.route)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
 
     def __str__(self) -> str:
         return f"ip {_family(self.route)}route {'replace' if self.before else 'add'} {_route_text(self.route)}"
@@ -48,7 +54,7 @@ class RouteDelete:
 
     def undo(self, kernel: Kernel) -> None:
         """Add it as it was."""
-        _route(kernel, "add", self.route)
+        _route(kernel, "replace", self.route)
 
     def __str__(self) -> str:
         return f"ip {_family(self.route)}route delete {_route_text(self.route)}"

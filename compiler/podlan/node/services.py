@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RELOAD = "daemon-reload"
 _NETWORK = ("networking", "network", "NetworkManager", "systemd-networkd", "wicked", "dhcpcd", "netplan")
-_TIMEOUT = 120  # seconds; a kubelet that will not restart must not hold the lock for ever
+TIMEOUT = 120  # seconds; a kubelet that will not restart must not hold the lock for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def running(unit: str, root: Root) -> int | None:
     argv = ["systemctl", "show", "-p", "ActiveState,MainPID", unit]
     try:
         done = subprocess.run(  # noqa: S603 - units' names are checked
-            argv, check=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
+            argv, check=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise Unusable(" ".join(argv), str(error)) from error
@@ -119,14 +119,14 @@ def _failure(line: str) -> str:
         done = subprocess.run(  # noqa: S603 - units' names are checked
             line.split(),
             check=False,
-            timeout=_TIMEOUT,
+            timeout=TIMEOUT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {_TIMEOUT} s"
+        return f"no answer within {TIMEOUT} s"
     except OSError as error:
         return error.strerror or str(error)
     if not done.returncode:

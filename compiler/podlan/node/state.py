@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from podlan.plan import Plan
 
 STATE = "/var/lib/podlan/state.json"
-JOURNAL = "/var/lib/podlan/journal.json"
 MEMORIES = ("/var/lib/podlan/plugins",)
 """What install.sh remembers."""
 _VERSION = 1
@@ -88,23 +87,27 @@ def this_boot() -> str:
 
 def recall(root: Root) -> State:
     """Read the state; the kernel's part of an earlier boot is void."""
-    shown = root.shown(STATE)
     try:
         found = root.read(STATE)
     except OSError as error:
-        raise Unusable(shown, error) from error
-    if found is None:
-        return State()
-    try:
-        document = json.loads(found.content)
-        if document.pop("version") != _VERSION:
-            raise BadState(shown, "it is of another version of podlan")
-        state = _state(document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadState(shown, "it is not what podlan wrote") from error
+        raise Unusable(root.shown(STATE), error) from error
+    state = _parsed(root, None if found is None else found.content)
     if state.boot != this_boot():
         return State(node=state.node, files=state.files, binaries=state.binaries)
     return state
+
+
+def _parsed(root: Root, text: str | bytes | None) -> State:
+    if text is None:
+        return State()
+    shown = root.shown(STATE)
+    try:
+        document = json.loads(text)
+        if document.pop("version") != _VERSION:
+            raise BadState(shown, "it is of another version of podlan")
+        return _state(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadState(shown, "it is not what podlan wrote") from error
 
 
 def _state(document: dict[str, Any]) -> State:
@@ -137,43 +140,26 @@ def _route(document: dict[str, Any]) -> RouteState:
 
 def remember(root: Root, state: State) -> None:
     """Write the state, at once or not at all."""
-    _write(root, STATE, {"version": _VERSION, **asdict(state)})
+    document = {"version": _VERSION, **asdict(state)}
+    restore(root, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
-def open_journal(root: Root, operations: Iterable[Operation]) -> None:
-    """Note that a run has begun, before its first change."""
-    lines = [str(operation) for operation in operations]
-    _write(root, JOURNAL, {"version": _VERSION, "boot": this_boot(), "operations": lines})
+def restore(root: Root, text: str | None, *, keep_binaries: bool = False) -> None:
+    """Put back the text of the state as it was before a run, None where there was no state.
 
-
-def is_unfinished(root: Root) -> bool:
-    """Tell whether a run of this boot began and never ended."""
+    `keep_binaries`: what a run installed stays podlan's, since it was not taken back.
+    """
+    if keep_binaries:
+        remember(root, replace(_parsed(root, text), binaries=recall(root).binaries))
+        return
+    root.clean(STATE)
+    if text is None:
+        root.remove(STATE)
+        return
     try:
-        found = root.read(JOURNAL)
-        return found is not None and json.loads(found.content)["boot"] == this_boot()
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
-
-
-def close_journal(root: Root) -> None:
-    """Note that the run has ended."""
-    root.remove(JOURNAL)
-
-
-def forget(root: Root) -> None:
-    """Remove all that is remembered, the journal last, and the directory unless others use it."""
-    for path in (*MEMORIES, STATE, JOURNAL):
-        root.clean(path)
-        root.remove(path)
-    root.remove_directories((STATE.rpartition("/")[0],))
-
-
-def _write(root: Root, path: str, document: dict[str, object]) -> None:
-    content = json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
-    try:
-        root.write(path, content, 0o644)
+        root.write(STATE, text.encode(), 0o644)
     except OSError as error:
-        raise Unusable(root.shown(path), error) from error
+        raise Unusable(root.shown(STATE), error) from error
 
 
 def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations: Iterable[Operation]) -> State:

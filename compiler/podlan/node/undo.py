@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import PodlanError
-from podlan.node import release, services, state
+from podlan.node import journal, release, services, state
 from podlan.node._errors import Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.altnames import by_own_names
@@ -21,7 +21,7 @@ from podlan.node.files import Root
 from podlan.node.lock import turn, watchers
 from podlan.node.observe import observe
 from podlan.node.preflight import missing_privileges
-from podlan.node.reconcile import Result, _change, _Run, _stop_on
+from podlan.node.reconcile import Result, Run, carry_out, interrupted, stop_on
 from podlan.node.removal import is_own_link, link_of
 from podlan.node.routes import RouteDelete, RouteReplace
 from podlan.node.services import Stop
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from podlan.node.operations import Operation
     from podlan.node.reconcile import Options
     from podlan.node.state import State
+
+
+_MORE = 30.0  # seconds beyond the longest that a single step may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,17 @@ def undo(options: Options, *, plugins: bool = False) -> Result:
     """
     root = Root(options.root)
     with contextlib.nullcontext() if options.preview else turn(root, options.patience):
-        if not options.preview:
-            recover(root)
-            _stop_on(list(missing_privileges()))
+        earlier: tuple[Finding, ...] = ()
         try:
+            if not options.preview:
+                stop_on(list(missing_privileges()))
+                earlier = tuple(interrupted(root))
+                recover(root)
             with Kernel(root) as kernel:
                 known = _known(root, kernel)
                 directory = NodeDirectory(COPY, _nothing(known, kernel), {})
-                run = _Run(directory, known.state, root, kernel, state.is_unfinished(root))
-                if run.unfinished and not options.preview:
+                run = Run(directory, known.state, root, kernel, journal.is_open(root), earlier)
+                if (run.unfinished or earlier) and not options.preview:
                     _clean(run)
                 return _undo(run, known, options, plugins=plugins)
         except OSError as error:  # while looking: what fails while changing is rolled back, and told by its own class
@@ -89,7 +94,7 @@ def _known(root: Root, kernel: Kernel) -> _Known:
     return _Known(last, by_own_names(copy.plan, kernel))
 
 
-def _clean(run: _Run) -> None:
+def _clean(run: Run) -> None:
     """Remove what a killed run had begun to write, else it would keep the directories that podlan made."""
     for record in run.last.files:
         for path in (record.path, *record.wants):
@@ -119,7 +124,7 @@ def _nothing(known: _Known, kernel: Kernel) -> Plan:
     )
 
 
-def _undo(run: _Run, known: _Known, options: Options, *, plugins: bool) -> Result:
+def _undo(run: Run, known: _Known, options: Options, *, plugins: bool) -> Result:
     observed = run.look()
     run = _connected(run, observed)
     network = run.compare(observed)
@@ -139,6 +144,7 @@ def _undo(run: _Run, known: _Known, options: Options, *, plugins: bool) -> Resul
         run.last.node,
         tuple(str(operation) for operation in operations),
         (
+            *run.earlier,
             *_watched(run, units),
             *files.findings,
             *findings,
@@ -146,7 +152,7 @@ def _undo(run: _Run, known: _Known, options: Options, *, plugins: bool) -> Resul
             *_lost(run.last, observed),
         ),
     )
-    _stop_on(list(result.findings))
+    stop_on(list(result.findings))
     changed = [path for operation in files.operations if (path := getattr(operation, "path", None))]
     gone = {*own, *(f"{START}{unit}" for unit in own)}
     restart = services.pending([*run.last.restart, *files.restart], changed)
@@ -156,11 +162,13 @@ def _undo(run: _Run, known: _Known, options: Options, *, plugins: bool) -> Resul
         commands = services.commands(intent.restart)
         return replace(result, operations=(*result.operations, *words), pending=commands)
     if operations:
-        _change(run, observed, operations, intent)
+        # A unit may take its time to stop.
+        options = replace(options, undo_after=max(options.undo_after, services.TIMEOUT + _MORE))
+        carry_out(run, observed, operations, intent, lambda: intent, options)
     return _settle(run, intent, result, options, words)
 
 
-def _settle(run: _Run, intent: State, result: Result, options: Options, words: tuple[str, ...]) -> Result:
+def _settle(run: Run, intent: State, result: Result, options: Options, words: tuple[str, ...]) -> Result:
     """Restart who read what is gone, then forget; a unit that did not restart is remembered alone."""
     root = run.root
     restarts = services.restart(intent.restart, root, allowed=options.restart)
@@ -168,9 +176,9 @@ def _settle(run: _Run, intent: State, result: Result, options: Options, words: t
     root.remove_directories((COPY.rpartition("/")[0],))
     if restarts.pending:
         state.remember(root, state.State(intent.node, intent.boot, restart=restarts.pending))
-        state.close_journal(root)
+        journal.close(root)
     else:
-        state.forget(root)
+        journal.forget(root)
     return replace(
         result,
         operations=(*result.operations, *(() if restarts.pending else words)),
@@ -183,7 +191,7 @@ def _settle(run: _Run, intent: State, result: Result, options: Options, words: t
 
 def _last_words(root: Root) -> tuple[str, ...]:
     """Give the command like which podlan forgets what it remembers, and what a killed run left, if there is any."""
-    memories = [path for path in (*state.MEMORIES, state.STATE, state.JOURNAL) if os.path.lexists(root.shown(path))]
+    memories = [path for path in (*state.MEMORIES, state.STATE, journal.JOURNAL) if os.path.lexists(root.shown(path))]
     paths = [*remains(root), *(root.shown(path) for path in memories)]
     if not paths:
         return ()
@@ -191,7 +199,7 @@ def _last_words(root: Root) -> tuple[str, ...]:
     return (f"rm -rf {' '.join(map(shlex.quote, paths))} && rmdir --ignore-fail-on-non-empty {directory}",)
 
 
-def _connected(run: _Run, observed: Observed) -> _Run:
+def _connected(run: Run, observed: Observed) -> Run:
     """Give the run that leaves a default route on others' links where there would be none without it.
 
     Where boot.sh was first, or the state was lost, nobody knows which route podlan's took the place of.
@@ -209,13 +217,13 @@ def _connected(run: _Run, observed: Observed) -> _Run:
     return replace(run, directory=replace(run.directory, plan=replace(run.directory.plan, routes=kept)))
 
 
-def _units(run: _Run) -> tuple[str, ...]:
+def _units(run: Run) -> tuple[str, ...]:
     """Give podlan's own units: those that it enabled."""
     paths = (record.path for record in run.last.files if record.wants and record.path.startswith(f"{UNITS}/"))
     return tuple(path.rpartition("/")[2] for path in paths)
 
 
-def _watched(run: _Run, units: Iterable[str]) -> Iterator[Finding]:
+def _watched(run: Run, units: Iterable[str]) -> Iterator[Finding]:
     processes = {services.running(unit, run.root) for unit in units}
     others = [str(process) for process in watchers(run.root) if process not in processes]
     if others:
@@ -223,13 +231,13 @@ def _watched(run: _Run, units: Iterable[str]) -> Iterator[Finding]:
         yield finding("PL685", f"podlan reconcile --watch runs here as {pids}, and would repair what is undone")
 
 
-def _staying(run: _Run) -> Iterator[Finding]:
+def _staying(run: Run) -> Iterator[Finding]:
     there = [path for binary in run.last.binaries if os.path.lexists(path := run.root.shown(binary.path))]
     if there:
         yield finding("PL687", f"{', '.join(there)}: others may use them, so they stay (--plugins removes them)")
 
 
-def _unknown(run: _Run, known: _Known, observed: Observed, operations: Iterable[Operation]) -> Iterator[Finding]:
+def _unknown(run: Run, known: _Known, observed: Observed, operations: Iterable[Operation]) -> Iterator[Finding]:
     """Tell what stays because nobody knows what was there before, and what nobody knows at all."""
     stays = [*_routes_kept(run), *(() if known.originals else _as_planned(known.plan, run.kernel, observed))]
     if stays:
@@ -247,7 +255,7 @@ def _lost(last: State, observed: Observed) -> Iterator[Finding]:
             yield finding("PL689", f"the route to {route.destination}{via} cannot be given back: {route.link} {why}")
 
 
-def _routes_kept(run: _Run) -> Iterator[str]:
+def _routes_kept(run: Run) -> Iterator[str]:
     for route in run.directory.plan.routes:
         via = f" via {route.gateway}" if route.gateway else ""
         yield f"the route to {route.destination}{via} dev {route.link}"

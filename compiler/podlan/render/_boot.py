@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 UNIT = "/etc/systemd/system/podlan-reconcile.service"
 NODE_DIRECTORY = "/etc/podlan/node"
 PROGRAM = "/usr/local/sbin/podlan-node.pyz"
+JOURNAL = "/var/lib/podlan/journal.json"
+"""Where the node's side keeps what an interrupted run has done."""
 
 _RC_LOCAL = {"kubeadm-rpm": "/etc/rc.d/rc.local", "legacy": "/etc/rc.d/rc.local"}
 """Red Hat's systemd-rc-local-generator runs /etc/rc.d/rc.local, Debian's /etc/rc.local."""
@@ -47,6 +49,7 @@ def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
             places=[Plain(unit_word(f"-{place}")) for place in _outermost({*_places(), *needed})],
             program=Plain(PROGRAM),
             node=Plain(NODE_DIRECTORY),
+            journal=Plain(JOURNAL),
             watch=plan.node.boot == "systemd-watch",
         )
     )

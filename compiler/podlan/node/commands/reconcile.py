@@ -10,6 +10,8 @@ import click
 from podlan.diagnostics import Exit, Severity, as_json, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podlan.node.reconcile import Options, Result
 
 _RESYNC = 300.0  # seconds
@@ -17,7 +19,8 @@ _RESYNC = 300.0  # seconds
 _EXIT_CODES = """\b
 Exit codes:
   0   done, or nothing to do (a unit that did not restart is a warning, and the next run tries it again)
-  1   refused or failed; nothing is changed, or all is rolled back (plugins from a wrong archive: all else is done)
+  1   refused, failed or not confirmed; nothing is changed, or all is rolled back
+      (plugins from a wrong archive: all else is done)
   2   wrong usage
   3   --check: this node differs from its plan
   4   the environment: privileges, I/O, a bad plan or directory
@@ -64,6 +67,23 @@ Exit codes:
     type=click.Path(dir_okay=False),
     help="--watch: write figures for Prometheus, as node_exporter's textfile collector reads them (FILE.prom).",
 )
+@click.option(
+    "--confirm",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    help="Change the network only, then wait so long for podlan confirm, given from any shell. Without it, on Ctrl-C, "
+    "or if this process dies, all is taken back; a lost session decides nothing. Files, the node's copy and restarts "
+    "come after the confirmation only, so a reboot or a power cut before it is a way back, too.",
+)
+@click.option(
+    "--undo-after",
+    metavar="SECONDS",
+    type=click.FloatRange(min=5),
+    default=30.0,
+    show_default="30",
+    help="A step that takes so long hangs: a second process, which guards each run, ends this one and takes all back, "
+    "as it does at once when this one is killed.",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
@@ -81,6 +101,8 @@ def reconcile(
     watch: bool,
     resync: float | None,
     metrics: str | None,
+    confirm: float | None,
+    undo_after: float,
     form: str,
     quiet: bool,
     verbose: bool,
@@ -89,13 +111,15 @@ def reconcile(
 
     Interfaces, addresses, routes, settings and files are compared with the plan, and only what differs is
     changed, in an order that never cuts this node off; when a step or the check after the last one
-    fails, all is taken back. What podlan did not make stays as it is. A second run does nothing.
+    fails, or this process is killed or hangs, all is taken back. What podlan did not make stays as it
+    is. A second run does nothing.
 
     NODEDIR is by default the copy that the first run made, /etc/podlan/node (below --root).
 
     \b
       podlan reconcile --dry-run output/nodes/node-1    what it would do, as ip commands
       podlan reconcile output/nodes/node-1              do it
+      podlan reconcile --confirm 60 output/nodes/node-1 keep it only if podlan confirm comes within a minute
       podlan reconcile --check                          is this node still as planned?
       podlan reconcile --watch                          keep it so, until SIGTERM; SIGHUP reads the plan again
     """
@@ -106,13 +130,20 @@ def reconcile(
 
     preview = dry_run or check
     path = directory or Root(root).shown(COPY)
-    options = Options(root=root, wait=wait, preview=preview, restart=not no_restart, rename=rename)
+    options = Options(
+        root=root,
+        wait=wait,
+        preview=preview,
+        restart=not no_restart,
+        rename=rename,
+        undo_after=undo_after,
+        confirm=confirm or 0.0,
+    )
     if watch:
         _watch(ctx, path, options, form=form, resync=resync, metrics=metrics, quiet=quiet, verbose=verbose)
         return
-    for given, name in ((resync, "--resync"), (metrics, "--metrics")):
-        if given is not None:
-            raise click.UsageError(f"{name} needs --watch", ctx)
+    _refuse(ctx, {"--resync": resync, "--metrics": metrics}, "needs --watch")
+    _refuse(ctx, {"--confirm": confirm if preview else None}, "goes without --check and --dry-run")
     result = run(path, options)
     for found in result.findings:
         if not quiet or found.severity is Severity.ERROR:
@@ -128,6 +159,12 @@ def reconcile(
         ctx.exit(result.exit_code)
 
 
+def _refuse(ctx: click.Context, options: Mapping[str, object], why: str) -> None:
+    for name, given in options.items():
+        if given is not None:
+            raise click.UsageError(f"{name} {why}", ctx)
+
+
 def _watch(
     ctx: click.Context,
     path: str,
@@ -139,8 +176,13 @@ def _watch(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    others = (options.preview, "--check and --dry-run"), (form != "text", "--format json"), (options.wait, "--wait")
-    for given, names in others:
+    others = {
+        "--check and --dry-run": options.preview,
+        "--format json": form != "text",
+        "--wait": options.wait,
+        "--confirm": options.confirm,
+    }
+    for names, given in others.items():
         if given:
             raise click.UsageError(f"--watch goes without {names}", ctx)
     from podlan.node.keeper import Settings  # noqa: PLC0415 - only who stays pays for it

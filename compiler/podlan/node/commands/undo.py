@@ -32,6 +32,11 @@ Exit codes:
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
     help="Undo files below DIR, by podlan's state there, and stop or restart nothing; the network is this namespace's.",
 )
+@click.option(
+    "--interrupted",
+    is_flag=True,
+    help="Take back a run that was killed together with the process that guards it, and do no more; for units.",
+)
 @click.option("--no-restart", is_flag=True, help="Restart no unit; say which ones are to be restarted.")
 @click.option("--plugins", is_flag=True, help="Remove the CNI plugins too that podlan installed and nobody changed.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -43,6 +48,7 @@ def undo(
     *,
     dry_run: bool,
     root: str,
+    interrupted: bool,
     no_restart: bool,
     plugins: bool,
     form: str,
@@ -72,6 +78,9 @@ def undo(
       podlan undo              do it
       podlan reconcile DIR     and back again
     """
+    if interrupted:
+        _take_back(root)
+        return
     from podlan.node.reconcile import Options  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.undo import undo as run  # noqa: PLC0415 - as above
 
@@ -86,6 +95,31 @@ def undo(
         _print(result, preview=dry_run)
     if not dry_run:
         ctx.exit(result.exit_code)
+
+
+def _take_back(root: str) -> None:
+    from podlan.node._errors import Busy, RollbackFailed  # noqa: PLC0415 - help and usage errors come without it
+    from podlan.node.files import Root  # noqa: PLC0415 - as above
+    from podlan.node.journal import is_open, take_back_interrupted  # noqa: PLC0415 - as above
+    from podlan.node.lock import turn  # noqa: PLC0415 - as above
+
+    place = Root(root)
+    if not is_open(place):
+        return
+    try:
+        with turn(place, 0.0):
+            found = take_back_interrupted(place)
+    except Busy:
+        return  # who holds the lock lives, and ends what it has begun
+    if found is None:
+        return
+    if found.problem:
+        raise RollbackFailed("a run that was killed", "it could not be taken back", [found.problem])
+    click.echo(
+        "a run was killed after its changes were confirmed: they stay"
+        if found.confirmed
+        else f"a run that was killed is taken back, operations: {found.undone}"
+    )
 
 
 def _print(result: Result, *, preview: bool) -> None:
