@@ -3,7 +3,8 @@
 The recipes are those that lose nothing on the wire. Shim: an own /32 on a macvlan child, routes for the own
 slice only, and three sysctls that keep every IPv4 address answered by exactly one MAC whatever rp_filter says.
 Move: the node's address also on the child with the better metric, the master's kept with a worse one, so that
-no moment is without a route; rp_filter is loosened first, since both interfaces then carry the address.
+no moment is without a route; rp_filter is loosened first, since both interfaces then carry the address. IPv6 has a
+shim with both: neighbour discovery knows no arp_filter, so an address on two links would be answered by two MACs.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ MASTER_METRIC = 512
 FALLBACK_METRIC = 1024
 """With `move`: the child's prefix route wins over the master's, and a default route through the master stays."""
 
-_IPV4 = 4
+_IPV4, _IPV6 = 4, 6
 _HOST_PREFIX = {4: 32, 6: 128}
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One subnet on a node's master: the node's slice of it and, with a shim, the host's own address there."""
+    """One subnet on a node's master: the node's slice of it and, where it has a shim, the host's own address there."""
 
     name: str
     subnet: Subnet
@@ -154,7 +155,8 @@ def _network(node: ResolvedNode, strands: tuple[Strand, ...]) -> Plan:
         routes += build[1]
         services = bool(node.cluster.service_cidr) and strand is strands[0]
         forwards = services or any(item.type == "portmap" for item in attachment.master.chain)
-        sysctls |= _sysctls(via, attachment.interface, attachment.child, forwards=forwards)
+        has_ipv6 = any(wire.shim is not None and wire.family == _IPV6 for wire in wires)
+        sysctls |= _sysctls(via, attachment.interface, attachment.child, has_ipv6=has_ipv6, forwards=forwards)
     return Plan(
         node.name,
         links=tuple(links),
@@ -162,13 +164,19 @@ def _network(node: ResolvedNode, strands: tuple[Strand, ...]) -> Plan:
         routes=tuple(routes),
         sysctls=sysctls,
         probes=tuple(
-            Probe(strand.attachment.interface, str(wire.subnet.gateway))
+            Probe(_way_out(strand.attachment, wire), str(wire.subnet.gateway))
             for strand in hosted
             for wire in strand.wires
             if wire.subnet.gateway is not None
         ),
         identity=tuple(str(address) for strand in hosted for address in strand.attachment.addresses),
     )
+
+
+def _way_out(attachment: Attachment, wire: Wire) -> str:
+    """Give the link that leads to a subnet's gateway: with `move` the child does, if the network takes its MAC."""
+    is_moved = attachment.access.via == "move" and wire.family == _IPV4
+    return attachment.child if is_moved else attachment.interface
 
 
 def _shim(child: str, wires: tuple[Wire, ...]) -> tuple[list[Address], list[Route]]:
@@ -181,7 +189,7 @@ def _shim(child: str, wires: tuple[Wire, ...]) -> tuple[list[Address], list[Rout
 
 
 def _move(child: str, attachment: Attachment, wires: tuple[Wire, ...]) -> tuple[list[Address], list[Route]]:
-    """Move IPv4: the how-to's way, in the values that lose nothing. IPv6 stays on the master."""
+    """Move IPv4: the how-to's way, in the values that lose nothing. IPv6 stays on the master, beside a shim."""
     addresses, routes = [], []
     master = attachment.interface
     for address in attachment.addresses:
@@ -194,10 +202,11 @@ def _move(child: str, attachment: Attachment, wires: tuple[Wire, ...]) -> tuple[
         gateway = str(wire.subnet.gateway)
         routes.append(Route(master, _DEFAULT[_IPV4], gateway=gateway, metric=FALLBACK_METRIC))
         routes.append(Route(child, _DEFAULT[_IPV4], gateway=gateway, replaces=True))
-    return addresses, routes
+    beside = _shim(child, tuple(wire for wire in wires if wire.shim is not None))
+    return addresses + beside[0], routes + beside[1]
 
 
-def _sysctls(via: str, master: str, child: str, *, forwards: bool) -> dict[str, str]:
+def _sysctls(via: str, master: str, child: str, *, has_ipv6: bool, forwards: bool) -> dict[str, str]:
     settings: dict[str, str] = {}
     if via == "move":
         settings |= {f"net/ipv4/conf/{name}/rp_filter": "2" for name in (master, child)}
@@ -205,6 +214,9 @@ def _sysctls(via: str, master: str, child: str, *, forwards: bool) -> dict[str, 
     settings[f"net/ipv4/conf/{child}/arp_filter"] = "1"
     if via == "shim":
         settings[f"net/ipv4/conf/{child}/arp_announce"] = "2"
+    if has_ipv6:
+        # A child begins with the node's default; where that is off, it would refuse its address.
+        settings[f"net/ipv6/conf/{child}/disable_ipv6"] = "0"
     # A router's advertisement must not put an address or a default route on the child.
     settings[f"net/ipv6/conf/{child}/accept_ra"] = "0"
     settings[f"net/ipv6/conf/{child}/autoconf"] = "0"

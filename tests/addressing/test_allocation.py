@@ -298,3 +298,50 @@ def test_dual_stack_counts_all_pinned_ranges_of_a_family():
     both = {"lan": LAN_WITH, "six": {"cidr": "fd00::/64", "gateway": "fd00::1"}}
     result = allocated(site({"a": {"ranges": ["10.0.0.20-29", "10.0.0.40-49"]}}, both, podsPerNode=None))
     assert result.slices["six", "a"][0].size == 32
+
+
+DUAL = {"lan": LAN, "six": {"cidr": "fd00::/112", "gateway": "fd00::fffe"}}
+OWN = {
+    "a": {"masters": {"uplink": {"addresses": ["10.0.0.1"]}}},
+    "b": {"masters": {"uplink": {"addresses": ["10.0.0.2"]}}},
+}
+
+
+def lines(result) -> set[str]:
+    assert not result.findings, result.findings
+    return set(result.lock.text().splitlines())
+
+
+def test_a_moved_address_has_a_shim_of_ipv6_and_none_of_ipv4_beside_it():
+    result = allocated(site(OWN, DUAL, hostAccess={"via": "move"}))
+    assert {(subnet, node): str(shim) for (subnet, node), shim in result.shims.items()} == {
+        ("six", "a"): "fd00::ffff",
+        ("six", "b"): "fd00::fffd",
+    }
+
+
+def test_a_lock_from_before_moved_addresses_had_shims_gains_lines_and_loses_none():
+    before = allocated(site(OWN, DUAL, hostAccess={"via": "none"}))
+    after = allocated(site(OWN, DUAL, hostAccess={"via": "move"}), before.lock)
+    assert lines(after) - lines(before) == {"shim six a fd00::ffff", "shim six b fd00::fffd"}
+    assert lines(before) <= lines(after)
+    assert lines(allocated(site(OWN, DUAL, hostAccess={"via": "move"}), after.lock)) == lines(after)
+
+
+def test_from_shim_to_move_the_ipv6_shim_stays_and_comes_back():
+    shim = allocated(site(OWN, DUAL))
+    move = allocated(site(OWN, DUAL, hostAccess={"via": "move"}), shim.lock)
+    assert move.slices == shim.slices
+    assert {key: item for key, item in shim.shims.items() if key[0] == "six"} == move.shims
+    assert quarantine(move) == {"quarantine lan a 10.0.0.253", "quarantine lan b 10.0.0.252"}
+    assert lines(allocated(site(OWN, DUAL), move.lock)) == lines(shim)
+
+
+def test_where_an_ipv6_pool_has_no_room_for_the_shim_of_a_moved_address_it_is_told():
+    six = {"cidr": "fd00::/112", "gateway": "fd00::fffe", "pool": ["fd00::8-fd00::17"]}
+    full = allocated(site(OWN, {"lan": LAN, "six": six}, hostAccess={"via": "none"}))
+    assert len(full.slices) == 4
+    again = allocated(site(OWN, {"lan": LAN, "six": six}, hostAccess={"via": "move"}), full.lock)
+    assert {finding.code for finding in again.findings} == {"PL205"}
+    beside = {"via": "move", "pool": ["fd00::20-fd00::2f"]}
+    assert allocated(site(OWN, {"lan": LAN, "six": six}, hostAccess=beside), full.lock).slices == full.slices

@@ -411,7 +411,10 @@ def test_leftovers_of_a_killed_run_are_told_until_the_next_and_not_while_one_is_
     node.write("var/lib/podlan/journal.json", json.dumps({"boot": remembered["boot"], "operations": [], "version": 1}))
     state.write_text(json.dumps(remembered | {"restart": ["kubelet.service"]}))
     waits = "PL679 kubelet.service still waits for its restart"
-    rest = ["PL679 half a file, of a run that was killed", "PL679 a run began and never ended: the next one takes it back first"]
+    rest = [
+        "PL679 half a file, of a run that was killed",
+        "PL679 a run began and never ended: the next one takes it back first",
+    ]
     assert sorted(node.says("--no-wire", code=1)) == sorted([f"PL670 {CNI} is not as planned", waits, *rest])
     with (node.root / "run/podlan/lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -135,7 +135,7 @@ def test_a_child_that_comes_or_goes_is_a_high_risk():
     assert told(files(without), files()) == [("host-link", "high", "link macvlan0 is created")]
 
 
-def test_the_nodes_own_address_on_a_child_makes_every_change_of_addresses_a_high_risk():
+def test_a_change_of_the_nodes_own_address_on_a_child_is_a_high_risk_and_of_the_shim_beside_it_a_medium_one():
     moved = replace(
         PLAN, addresses=(Address("macvlan0", "10.0.0.1/24", metric=50), Address("eth0", "10.0.0.1/24", 512, adopt=True))
     )
@@ -143,6 +143,8 @@ def test_the_nodes_own_address_on_a_child_makes_every_change_of_addresses_a_high
     assert told(files(moved), files(other)) == [
         ("host-link", "high", "address 10.0.0.1/24 on macvlan0 gets the metric 60 (was 50)")
     ]
+    beside = replace(moved, addresses=(*moved.addresses, Address("macvlan0", "fd00::c7/128")))
+    assert told(files(moved), files(beside)) == [("host-link", "medium", "address fd00::c7/128 on macvlan0 is added")]
 
 
 def test_the_cni_file_changes_future_pods_only():

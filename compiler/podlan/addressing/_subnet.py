@@ -117,7 +117,7 @@ class Allotment:
             want = self.wants.get(node)
             if subnet != self.ground.name:
                 continue
-            if want is None or want.attachment.access.via != "shim" or address.family != self.family:
+            if want is None or not self._has_shim(want) or address.family != self.family:
                 self._give_up(node, "shim", (address,))
             elif not any(item.contains(address) for item in want.pinned):
                 shims[node] = address
@@ -239,6 +239,9 @@ class Allotment:
                 addresses.remove(item)
             self.shim_pools[pool] = addresses
 
+    def _has_shim(self, want: Want) -> bool:
+        return want.attachment.has_shim(self.family)
+
     def _shim_pool(self, want: Want) -> Ranges:
         written = (Range.of(item) for item in want.attachment.access.pool)
         return tuple(item for item in written if item.family == self.family)
@@ -300,7 +303,7 @@ class Allotment:
                 if entry.kind == "slice" and node not in self.slices and entry.size >= want.pods:
                     self._grant(node, "slice", entry.ranges)
                     self.slices[node] = entry.ranges
-                elif entry.kind == "shim" and node not in self.shims and want.attachment.access.via == "shim":
+                elif entry.kind == "shim" and node not in self.shims and self._has_shim(want):
                     self._grant(node, "shim", entry.ranges)
                     self.shims[node] = entry.ranges[0]
 
@@ -308,7 +311,7 @@ class Allotment:
         """Shim addresses come from their own pool, else from the pool's top, where they break no aligned block."""
         for node in sorted(self.wants, key=natural):
             want = self.wants[node]
-            if want.attachment.access.via != "shim" or node in self.shims:
+            if not self._has_shim(want) or node in self.shims:
                 continue
             free = self.shim_pools.get(self._shim_pool(want), self.room.free)
             if not len(free):

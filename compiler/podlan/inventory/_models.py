@@ -215,7 +215,9 @@ class HostAccess(Section):
     """How a host and its own pods reach each other, which macvlan forbids by itself."""
 
     via: Literal["shim", "move", "none"] = Field(
-        "shim", description="shim: a child with its own address; move: the host's address on the child too; none"
+        "shim",
+        description="shim: a child with its own address; move: the host's IPv4 address on the child too, and of IPv6 "
+        "a shim; none",
     )
     interface: InterfaceName | None = Field(
         None,

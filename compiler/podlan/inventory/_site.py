@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from podlan.source import KeyPath, Source, Templates
 
 _S = TypeVar("_S", bound=Section)
+_IPV6 = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,14 @@ class Attachment:
     def has_slices(self) -> bool:
         """Tell whether podlan gives this master's pods their addresses, in slices."""
         return self.master.ipam == "host-local"
+
+    def has_shim(self, family: int) -> bool:
+        """Tell whether the host has an address of its own for its pods of this family here.
+
+        With `move` too it has one of IPv6: nothing keeps two links with one address from both answering for it, as
+        arp_filter does for IPv4.
+        """
+        return self.has_slices and (self.access.via == "shim" or (self.access.via == "move" and family == _IPV6))
 
 
 @dataclass(frozen=True, slots=True)

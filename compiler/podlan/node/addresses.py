@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from podlan.node._kernel import Kernel
 
 
-_NO_DAD = 0x02  # IFA_F_NODAD: podlan gives out addresses that are nobody else's, and a tentative one cannot be a source
+_NO_DAD = 0x02  # IFA_F_NODAD: podlan has asked the wire before, and a tentative address cannot be a source
 _KEPT_FLAGS = 0x300  # IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE
 _HANDOVER_SECONDS = 0.2  # until the neighbours have heard that an address is elsewhere
 
@@ -188,7 +188,8 @@ def _find(kernel: Kernel, link: str, address: str) -> Any | None:  # noqa: ANN40
 
 def _add_address(kernel: Kernel, state: AddressState) -> None:
     address, _, length = state.address.partition("/")
-    more: dict[str, object] = {"flags": _NO_DAD} if ":" in address else {}
+    # One that was another's goes back to the kernel's own doubt.
+    more: dict[str, object] = {"flags": _NO_DAD} if ":" in address and not state.failed else {}
     if state.metric:
         more["rt_priority"] = state.metric
     if state.protocol:

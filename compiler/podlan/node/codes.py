@@ -178,7 +178,8 @@ CODES: dict[str, Code] = {
     ),
     "PL626": Code(
         "another machine has an address of podlan's",
-        "it answered by ARP before podlan added it; two machines with one address cut each other off",
+        "it answered, or asked for it at the same time, before podlan added it; two machines with one address cut each "
+        "other off",
         "give that machine another address, or reserve this one in the inventory and compile again",
         Exit.FAILED,
     ),
@@ -284,6 +285,27 @@ CODES: dict[str, Code] = {
         "containerd loads no network at all when the first file in lexical order is broken: the node becomes NotReady",
         "repair or remove it",
         None,
+    ),
+    "PL655": Code(
+        "another machine still has an IPv6 address of podlan's",
+        "the kernel found so when somebody else than podlan added the address, and does not use it; podlan adds it "
+        "anew as soon as nobody answers for it",
+        "take the address from that machine, or reserve it in the inventory and compile again",
+        Exit.FAILED,
+    ),
+    "PL656": Code(
+        "another machine has the node's own IPv6 address",
+        "the kernel asked the wire and was answered: a cloned machine, most often, and this may be the clone, with the "
+        "directory, and so the pods' addresses, of the other one",
+        "give each machine an address of its own, then delete and add it here, or restart the network",
+        Exit.FAILED,
+    ),
+    "PL657": Code(
+        "an IPv6 address is not in use yet",
+        "the kernel asks the wire whether another machine has it, which takes up to two seconds; a route cannot have "
+        "it as its source, and nobody knows yet whether this machine is a clone",
+        "it ends by itself",
+        Exit.NOT_READY,
     ),
     "PL660": Code(
         "a reservation without a living pod",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from podlan.node.addresses import AddressAdd, AddressMetric, Announce, Gate
+from podlan.node.addresses import AddressAdd, AddressDelete, AddressMetric, Announce, Gate
 from podlan.node.altnames import altname_changes
 from podlan.node.links import LinkAdd, LinkSet
-from podlan.node.observe import wanted_route
+from podlan.node.observe import bare, wanted_route
 from podlan.node.operations import SysctlWrite
 from podlan.node.removal import link_of, removals, remove_link
 from podlan.node.routes import RouteReplace
@@ -16,7 +16,7 @@ from podlan.node.routes import RouteReplace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podlan.node.observe import LinkState, Observed
+    from podlan.node.observe import AddressState, LinkState, Observed
     from podlan.node.operations import Operation
     from podlan.node.state import State
     from podlan.plan import Address, Link, Plan
@@ -58,7 +58,9 @@ def diff(plan: Plan, last: State, observed: Observed, *, unfinished: bool = Fals
     recreated = [observed.links[link.name] for link in plan.links if _must_recreate(link, observed)]
     gone = {link.name for link in recreated}
     first = [operation for link in recreated for operation in remove_link(link, observed, last)]
-    seen = _without(observed, gone)
+    failed = [state for state in observed.addresses if _must_readd(state, plan) and state.link not in gone]
+    first += [AddressDelete(state) for state in failed]
+    seen = _without_addresses(_without(observed, gone), failed)
     children = [link for link in plan.links if link.kind == "macvlan"]
     situation = Situation(
         plan,
@@ -93,6 +95,11 @@ def _must_recreate(link: Link, observed: Observed) -> bool:
     return state.master != link.master or (state.mode != link.mode and "passthru" in (state.mode, link.mode))
 
 
+def _must_readd(state: AddressState, plan: Plan) -> bool:
+    # The kernel asks once: an address that was another's then stays unused, whoever has it now.
+    return state.failed and any((one.link, one.address) == state.key for one in plan.addresses if not one.adopt)
+
+
 def _is_heard(link: Link, observed: Observed) -> bool:
     state = observed.links.get(link.name)
     return state is not None and state.up and link.mac in ("", state.mac)
@@ -107,6 +114,18 @@ def _without(observed: Observed, gone: set[str]) -> Observed:
         addresses=tuple(address for address in observed.addresses if address.link not in gone),
         routes=tuple(route for route in observed.routes if route.link not in gone),
         sysctls={key: None if link_of(key) in gone else value for key, value in observed.sysctls.items()},
+    )
+
+
+def _without_addresses(observed: Observed, gone: list[AddressState]) -> Observed:
+    if not gone:
+        return observed
+    sources = {bare(state.address) for state in gone}
+    # Of IPv6 the kernel keeps the routes, without their source.
+    return replace(
+        observed,
+        addresses=tuple(address for address in observed.addresses if address not in gone),
+        routes=tuple(replace(route, source="") if route.source in sources else route for route in observed.routes),
     )
 
 

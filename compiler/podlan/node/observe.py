@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from podlan.node._kernel import Kernel
     from podlan.plan import Route
 
-_UP, _PROMISC = 0x1, 0x100
+_UP, _RUNNING, _PROMISC = 0x1, 0x40, 0x100
 _UNICAST = 1
 _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE
+_FAILED, _TENTATIVE = 0x08, 0x40  # IFA_F_DADFAILED, IFA_F_TENTATIVE
 _ONLINK = 4  # RTNH_F_ONLINK
 _IPV6_METRIC = 1024  # what the kernel takes for metric 0
 _IPV6_PREFIX_METRIC = 256
@@ -37,6 +38,8 @@ class LinkState:
     mac: str = ""
     alias: str = ""
     up: bool = False
+    running: bool = False
+    """Up, and with a carrier."""
     promisc: bool = False
     altnames: tuple[str, ...] = ()
 
@@ -52,6 +55,10 @@ class AddressState:
     valid: int = FOREVER
     preferred: int = FOREVER
     prefix_route: bool = True
+    failed: bool = False
+    """The kernel has found that another machine has it, and does not use it."""
+    tentative: bool = False
+    """The kernel asks whether another machine has it, and does not use it yet; it asks where there is a carrier."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -176,6 +183,7 @@ def _link(kernel: Kernel, message: Any) -> LinkState:  # noqa: ANN401 - a pyrout
         mac=str(message.get("address") or "").lower(),
         alias=str(message.get("ifalias") or ""),
         up=bool(message["flags"] & _UP),
+        running=bool(message["flags"] & _RUNNING),
         promisc=bool(message["flags"] & _PROMISC),
         altnames=tuple(value for name, value in (more["attrs"] if more else ()) if name == "IFLA_ALT_IFNAME"),
     )
@@ -194,6 +202,8 @@ def _address(message: Any, link: str) -> AddressState:  # noqa: ANN401 - a pyrou
         valid=times["ifa_valid"] if times else FOREVER,
         preferred=times["ifa_preferred"] if times else FOREVER,
         prefix_route=not flags & _NO_PREFIX_ROUTE,
+        failed=bool(flags & _FAILED),
+        tentative=flags & (_TENTATIVE | _FAILED) == _TENTATIVE,
     )
 
 

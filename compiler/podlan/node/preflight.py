@@ -141,6 +141,19 @@ def _adopted(plan: Plan, last: State, observed: Observed, root: Root) -> Iterato
             yield finding("PL615", f"{address.address} on {address.link}: others manage its prefix route")
 
 
+def _detection(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    """Tell of addresses that the kernel does not use (RFC 4862, 5.4); podlan's own that failed are repaired."""
+    del last, root
+    masters = {link.name for link in plan.links if link.kind == "master"}
+    own = {(address.link, address.address) for address in plan.addresses if not address.adopt}
+    for state in observed.addresses:
+        is_nodes = state.link in masters and bare(state.address) in plan.identity
+        if is_nodes and state.failed:
+            yield finding("PL656", f"another machine has {bare(state.address)}, so {state.link} does not use it")
+        elif state.tentative and (is_nodes or state.key in own) and observed.links[state.link].running:
+            yield finding("PL657", f"{bare(state.address)} on {state.link} is tentative")
+
+
 def _has(address: Address, observed: Observed) -> bool:
     same = bare(address.address)
     return any(state.link == address.link and bare(state.address) == same for state in observed.addresses)
@@ -208,6 +221,7 @@ _CHECKS: tuple[Check, ...] = (
     _children,
     _altnames,
     _adopted,
+    _detection,
     _routes,
     _ipv6,
     _sysctls,

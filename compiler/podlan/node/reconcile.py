@@ -184,7 +184,6 @@ def _reconcile(run: Run, options: Options) -> Result:
         return replace(result, pending=(*result.pending, *services.commands(run.last.restart)))
     intent = _intent(run, files, operations)
     if operations:
-        stop_on(list(verify.taken(operations, run.directory.plan, run.last, observed)))
         options = replace(options, confirm=0.0)  # what is not the network's needs no confirmation
         final, doubts = carry_out(
             run, observed, operations, intent, lambda: _final(run, files, intent, supply), options
@@ -204,7 +203,6 @@ def _reconcile(run: Run, options: Options) -> Result:
 def _confirmed(run: Run, observed: Observed, network: tuple[Operation, ...], options: Options) -> Result:
     """Change the network alone, wait for the confirmation, then go on as any run does."""
     plan, records = run.directory.plan, run.last.files
-    stop_on(list(verify.taken(network, plan, run.last, observed)))
     intent = replace(
         state.intended(run.last, plan, records, network), binaries=run.last.binaries, restart=run.last.restart
     )
@@ -289,6 +287,8 @@ def carry_out(
 
     plan = run.directory.plan
     answered = verify.answering(plan, observed)
+    # As late as can be: whoever comes up in between would not be seen.
+    stop_on(list(verify.taken(operations, plan, run.last, observed)))
     doubts: list[Finding] = []
 
     def verified(guard: Guard) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from podlan.plan import Plan, Probe
 
 _SECONDS = 1.0  # for an answer; a neighbour on the same link needs a millisecond
-_CLAIM_SECONDS = 0.3  # as above; each new address costs this once
+_CLAIM_SECONDS = 0.3  # as above; all new addresses together cost this once
 
 
 class NotKept(OSError):
@@ -32,34 +32,34 @@ def answering(plan: Plan, observed: Observed, seconds: float = _SECONDS) -> tupl
 
 
 def taken(operations: Iterable[Operation], plan: Plan, last: State, observed: Observed) -> Iterator[Finding]:
-    """Tell which IPv4 addresses that are about to be added another machine has; asks as RFC 5227 does, section 2.1.1.
+    """Tell which addresses that are about to be added another machine has, or is about to take.
 
     What this machine has already, on any of the links, is no news, and what podlan applied in this boot comes back at
-    once.
+    once. An address that the kernel once found to be another's is asked for each time.
     """
-    own = {link.mac for link in observed.links.values()}
-    here = {bare(state.address) for state in observed.addresses}
+    here = {bare(state.address) for state in observed.addresses if not state.failed}
+    failed = {state.key for state in observed.addresses if state.failed}
     masters = {link.name: link.master for link in plan.links}
+    questions: dict[tuple[str, str], AddressAdd] = {}
     for operation in operations:
-        if not isinstance(operation, AddressAdd) or (operation.link, operation.address) in last.addresses:
+        if not isinstance(operation, AddressAdd) or bare(operation.address) in here:
             continue
-        address = bare(operation.address)
-        if ":" in address or address in here:
+        key = (operation.link, operation.address)
+        if key in last.addresses and key not in failed:
             continue
         for name in (operation.link, masters.get(operation.link, "")):
             state = observed.links.get(name)
             if state is not None and state.up:
-                mac = _answerer(name, address)
-                if mac and mac not in own:
-                    yield finding("PL626", f"{address} is answered by {mac}: another machine has it")
+                questions[name, bare(operation.address)] = operation
                 break
-
-
-def _answerer(link: str, address: str) -> str:
-    try:
-        return frames.answerer(link, address, _CLAIM_SECONDS)
-    except OSError:
-        return ""
+    own = {link.mac for link in observed.links.values()}
+    for question, mac in frames.claimants(questions, own, _CLAIM_SECONDS).items():
+        operation = questions[question]
+        address = question[1]
+        if (operation.link, operation.address) in failed:
+            yield finding("PL655", f"{address} on {operation.link} stays unused: {mac} has it, on another machine")
+        else:
+            yield finding("PL626", f"{address} is answered by {mac}: another machine has it")
 
 
 def doubtful(operations: Iterable[Operation], answered: Iterable[Probe]) -> Iterator[Finding]:

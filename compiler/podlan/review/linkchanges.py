@@ -98,7 +98,7 @@ def _addresses(old: Plan, new: Plan) -> Iterator[Change]:
         item = was or now
         if item is None:
             continue
-        moved = _is_moved(old) or _is_moved(new)
+        moved = any(one.adopt and one.address == item.address for one in (*old.addresses, *new.addresses))
         cost = "the address by which the node is reached is on it" if moved else _SHIM
         yield Change(
             Kind.HOST_LINK,

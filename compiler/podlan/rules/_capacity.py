@@ -70,9 +70,9 @@ def few_routes(site: Site, allocation: Allocation) -> Iterator[Finding]:
     """
     for node in site.nodes:
         for attachment in node.attachments:
-            if attachment.access.via != "shim":
-                continue
             for name in subnets_of(site, attachment):
+                if not attachment.has_shim(site.subnets[name].cidr.version):
+                    continue
                 count = sum(1 for item in allocation.slices[(name, node.name)] for _ in item.networks())
                 if count > _MANY_ROUTES:
                     pinned = site.origin(node, "masters", attachment.name, "ranges")

@@ -9,13 +9,10 @@ from podlan.diagnostics import Finding, Severity
 from podlan.rules._registry import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from podlan.inventory import Attachment, Network, Site
+    from podlan.inventory import Site
     from podlan.source import KeyPath
-
-
-_IPV6 = 6
 
 
 @rule("PL314", "Services that pods cannot reach")
@@ -48,19 +45,10 @@ def services_reachable(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Fi
             message = f"pods of {node.name} get no route to Services from podlan: it does not give them their addresses"
             hint = "let the DHCP server send one (option 121), or use ipam: host-local, or leave serviceCIDR out"
             also = site.place(("masters", attachment.name, "ipam"), label="somebody else does")
-        elif attachment.access.via == "move" and _has_ipv6(node.cluster.service_cidr, site, attachment):
-            message = f"pods of {node.name} get no route to IPv6 Services: only the host's IPv4 address moves"
-            hint = "use hostAccess: {via: shim}, or leave the IPv6 network out"
-            also = site.place(("masters", attachment.name, "hostAccess"), label="move is asked for here")
         else:
             continue
         told.add(path)
         yield Finding("PL314", message, site.place(path), Severity.WARNING, hint, (also,) if also else ())
-
-
-def _has_ipv6(networks: Iterable[Network], site: Site, attachment: Attachment) -> bool:
-    carried = {site.subnets[name].cidr.version for name in subnets_of(site, attachment)}
-    return _IPV6 in carried and any(network.version == _IPV6 for network in networks)
 
 
 @rule("PL315", "a cluster DNS that pods cannot reach")

@@ -86,7 +86,7 @@ def _own_routes(
 ) -> Iterator[tuple[Range, str, KeyPath]]:
     """Give the routes that podlan adds to a subnet's own: where to, what is there, and where that is written."""
     family, via = subnet.cidr.version, attachment.access.via
-    has_shim = via == "shim" and attachment.has_slices
+    has_shim = attachment.has_shim(family)
     has_moved = via == "move" and any(own in subnet.cidr for own in attachment.addresses if own.version == _IPV4)
     if attachment is node.attachments[0] and (has_shim or has_moved):
         base = site.origin(node, "cluster", "serviceCIDR")

@@ -52,12 +52,12 @@ wait_for {{ link.name }} is_there {{ link.name }}
 {% endfor %}
 {% if plan.identity %}
 
-# is_on ADDRESS INTERFACE...: one of them has it, with any prefix length.
+# is_on ADDRESS INTERFACE...: one of them has it, with any prefix length, and no other machine.
 is_on() {
     address=$1
     shift
     for interface in "$@"; do
-        case $("$ip" -o address show dev "$interface" 2> /dev/null) in
+        case $("$ip" -o address show dev "$interface" -dadfailed 2> /dev/null) in
             *" $address/"*) return 0 ;;
         esac
     done
