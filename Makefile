@@ -8,11 +8,13 @@ FUZZ_SECONDS ?= 300
 
 # Debian packages. The plugins are what the lab puts pods on the network with; the tests watch podlan with the rest.
 LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-linux
+BENCH_PACKAGES := $(LAB_PACKAGES) net-tools
 TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssl procps runc shellcheck \
     strace systemd systemd-container
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
+IFSTATE := .venv/ifstate/bin/ifstatecli
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -78,6 +80,10 @@ bench-alloc: venv ## how long allocation takes for 1,000 to 100,000 nodes, and h
 bench-check: venv ## what findings cost: check of 10,000 nodes, with and without errors, beside a cold compile
 	@$(BIN)/python tests/bench/check.py $(BENCH_ARGS)
 
+.PHONY: bench-node
+bench-node: root bench-packages venv node $(IFSTATE) ## what a node's run costs in time and packets, beside the how-to's lines and ifstate (root)
+	@PYTHONPATH=tests/support $(BIN)/python tests/bench/node.py $(BENCH_ARGS)
+
 .PHONY: fuzz
 fuzz: venv ## feed the loader broken sites, others in every run, for FUZZ_SECONDS (300)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); while [ "$$(date +%s)" -lt "$$end" ]; do \
@@ -102,6 +108,15 @@ lab-packages:
 .PHONY: test-packages
 test-packages:
 	@.ci/packages $(TEST_PACKAGES)
+
+.PHONY: bench-packages
+bench-packages:
+	@.ci/packages $(BENCH_PACKAGES)
+
+# An environment of its own, for one comparison: ifstate is no part of podlan.
+$(IFSTATE): | venv
+	@$(BIN)/python -m venv .venv/ifstate
+	@.venv/ifstate/bin/pip install --quiet 'ifstate>=2.5.1'
 
 .PHONY: lint-shell
 lint-shell:

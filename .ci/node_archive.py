@@ -16,10 +16,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 SHEBANG = b"#!/usr/bin/python3 -IS\n"  # root's program: no PYTHONPATH, nothing of the user's, nothing that is installed
-MAIN = b'"""The node\'s side of podlan."""\n\nfrom podlan.node.command import main\n\nmain()\n'
+MAIN = b'"""The node\'s side of podlan."""\n\nfrom podlan.node.command import program\n\nprogram()\n'
 
 PODLAN = Path("compiler/podlan")
-OWN = ["__init__.py", "lazy.py", "diagnostics", "plan", "node"]
+OWN = ["__init__.py", "lazy.py", "records.py", "diagnostics", "plan", "node"]
 BUNDLED = ["click", "pyroute2"]
 
 UNCHECKED = (1).to_bytes(4, "little")  # the pyc carries its source's hash, and nobody compares the two at run time

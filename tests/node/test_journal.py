@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from podlan.node import journal, recorded, state
+from podlan.node import journal, recorded, state, unfinished
 from podlan.node.files import FileState, Root
 from podlan.node.operations import SysctlWrite
 from podlan.node.recorded import Told, decoded, encoded
@@ -90,7 +90,7 @@ WRITE = "/etc/one"
 def begun(root, **changes):
     """Give the text of a journal of one operation, with changes."""
     journal.begin(root, "node-1", [SysctlWrite("net/ipv4/ip_forward", "1", "0")])
-    found = root.read(journal.JOURNAL)
+    found = root.read(unfinished.JOURNAL)
     return json.dumps({**json.loads(found.content), **changes})
 
 
@@ -106,14 +106,14 @@ def begun(root, **changes):
 )
 def test_a_journal_that_podlan_did_not_write_is_not_followed(root, changes):
     text = begun(root, **changes)
-    root.write(journal.JOURNAL, text.encode(), 0o600)
+    root.write(unfinished.JOURNAL, text.encode(), 0o600)
     found = journal.take_back_interrupted(root)
-    assert found.problem.startswith(root.shown(journal.JOURNAL))
-    assert journal.is_open(root)
+    assert found.problem.startswith(root.shown(unfinished.JOURNAL))
+    assert unfinished.is_open(root)
 
 
 def test_a_journal_that_others_could_have_written_is_not_followed(root):
-    root.write(journal.JOURNAL, begun(root).encode(), 0o666)
+    root.write(unfinished.JOURNAL, begun(root).encode(), 0o666)
     assert "others than root" in journal.take_back_interrupted(root).problem
 
 
@@ -126,12 +126,12 @@ def test_of_an_earlier_boot_only_the_files_are_taken_back(root, monkeypatch):
     write.do(None)
     before = root.read(state.STATE)
     text = begun(root, boot="another", operations=[encoded(write), encoded(SysctlWrite("net/none/such", "1", "0"))])
-    root.write(journal.JOURNAL, text.encode(), 0o600)
+    root.write(unfinished.JOURNAL, text.encode(), 0o600)
     monkeypatch.setattr(SysctlWrite, "undo", lambda *_: pytest.fail("the kernel's part is void"))
     assert journal.take_back_interrupted(root) == journal.Interrupted(1)
     assert root.read(WRITE).content == b"before\n"
     assert root.read(state.STATE) == before
-    assert not journal.is_open(root)
+    assert not unfinished.is_open(root)
 
 
 def test_what_only_the_run_itself_can_take_back_is_kept_as_text(root):

@@ -83,14 +83,18 @@ def test_boot_script_and_reconcile_end_in_the_same_state(nets, tmp_path, via, st
     assert "nothing to do" in reconciled.reconcile(directory).stdout
 
 
-def test_a_child_of_another_interface_is_made_anew_if_it_is_podlans_and_left_if_it_is_not(nets, tmp_path):
+@pytest.mark.parametrize("name", ["macvlan0", "other0"])
+def test_a_child_of_another_interface_is_made_anew_if_it_is_podlans_and_left_if_it_is_not(nets, tmp_path, name):
+    """Whether macvlan0 is its name or its second one."""
     script, net = compiled("shim", tmp_path) / "boot.sh", nets[0]
     net.ip("link", "add", "eth9", "type", "veth", "peer", "name", "p9")
-    astray = ("link", "add", "link", "eth9", "name", "macvlan0", "type", "macvlan", "mode", "bridge")
-    net.ip(*astray)
-    assert net.run("node", "sh", script, check=False).returncode == 1
-    assert "macvlan0@eth9" in net.ip("link"), "somebody else's"
-    net.ip("link", "set", "macvlan0", "alias", "podlan: shim of storage")
+    net.ip("link", "add", "link", "eth9", "name", name, "type", "macvlan", "mode", "bridge")
+    if name != "macvlan0":
+        net.ip("link", "property", "add", "dev", name, "altname", "macvlan0")
+    done = net.run("node", "sh", script, check=False)
+    assert (done.returncode, done.stderr) == (1, "boot.sh: macvlan0 is there, and no child of eth0\n")
+    assert f"{name}@eth9" in net.ip("link"), "somebody else's"
+    net.ip("link", "set", name, "alias", "podlan: shim of storage")
     net.run("node", "sh", script)
     assert "macvlan0@eth0" in net.ip("link")
 

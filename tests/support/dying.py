@@ -10,7 +10,7 @@ from pathlib import Path
 from lan import become
 from watching import eventually
 
-from podlan.node import journal, lock, verify
+from podlan.node import lock, unfinished, verify
 from podlan.node.deadman import Guard
 from podlan.node.files import Root
 
@@ -87,7 +87,7 @@ def at(number, act):
     def prepare():
         verify._CLAIM_SECONDS = 0.02  # noqa: SLF001 - who has the addresses is not what is asked here, again and again
         begun, own = itertools.count(), os.getpid()
-        begin, close = Guard.begin, journal.close
+        begin, close = Guard.begin, unfinished.close
 
         def begins(guard):
             begin(guard)
@@ -99,7 +99,7 @@ def at(number, act):
                 act()
             close(root)
 
-        Guard.begin, journal.close = begins, closes
+        Guard.begin, unfinished.close = begins, closes
 
     return prepare
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
+
+from podlan.records import dataclass
 
 _HEADING = re.compile(r"^(Why|Source|Example|Instead|Do):(?: |$)", re.MULTILINE)
 _INDENT = "    "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from podlan.records import dataclass
 
 
 class Severity(enum.Enum):

@@ -1,6 +1,6 @@
 """`python -m podlan.node` is podlan-node."""
 
-from podlan.node.command import main
+from podlan.node.command import program
 
 if __name__ == "__main__":
-    main()
+    program()

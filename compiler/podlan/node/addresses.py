@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from podlan.node import frames
 from podlan.node.observe import FOREVER, AddressState, bare
 from podlan.plan import PROTOCOL
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.node._kernel import Kernel

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.node.removal import link_of
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import PodlanError
-from podlan.node import confirm, journal, state
+from podlan.node import confirm, journal, state, unfinished
 from podlan.node._errors import RollbackFailed, RolledBack, Unusable
 from podlan.node.apply import apply, deferred, roll_back
 from podlan.node.deadman import guarded
@@ -51,12 +51,12 @@ class Change:
                     guard = guarding.enter_context(guarded(self.root, entry, steps, self.undo_after))
                     state.remember(self.root, self.intent)
                     final = self._done(kernel, token, signals, guard)
-                    journal.close(self.root)  # from here on nobody takes it back
+                    unfinished.close(self.root)  # from here on nobody takes it back
                 except RollbackFailed:
                     raise  # the journal stays: the next run tries again, or finishes
                 except PodlanError:
                     journal.restore(self.root, entry)
-                    journal.close(self.root)
+                    unfinished.close(self.root)
                     raise
         if token:
             confirm.withdraw(self.root)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -52,3 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(f"error: {error}", err=True)
         code = Exit.ENVIRONMENT
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def program() -> NoReturn:
+    """Be a process that does this and no more.
+
+    No garbage is looked for, and at the end the modules are not taken apart one by one: a fifth of a run's time.
+    """
+    gc.disable()  # --watch, which stays, switches it on again
+    try:
+        main()
+    except SystemExit as end:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError):  # closed by the caller, or nobody reads it any more
+                stream.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)

@@ -7,10 +7,10 @@ import errno
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.node.files import SUFFIX, Root
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.node._kernel import Kernel

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from podlan.diagnostics import Exit, PodlanError
-from podlan.node import confirm, journal
+from podlan.node import confirm, journal, unfinished
 from podlan.node._errors import RollbackFailed, Unusable
 from podlan.node._kernel import Kernel
 
@@ -162,10 +162,10 @@ def _listen(root: Root, pipe: int, process: _Process, seconds: float) -> str:
 
 
 def _finish(root: Root, run: Journal, steps: Steps, why: str) -> int:
-    if not journal.is_open(root):  # it had just ended
+    if not unfinished.is_open(root):  # it had just ended
         return Exit.DONE
     if run.token and confirm.is_kept(root, run.token):
-        journal.close(root)
+        unfinished.close(root)
         _say("podlan reconcile was killed after its changes were confirmed: they stay, and the next run does the rest")
         return Exit.DONE
     done = run.operations[: steps.count()]

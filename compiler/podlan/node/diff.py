@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.node.addresses import AddressAdd, AddressDelete, AddressMetric, Announce, Gate
@@ -12,6 +12,7 @@ from podlan.node.observe import bare, wanted_route
 from podlan.node.operations import SysctlWrite
 from podlan.node.removal import link_of, removals, remove_link
 from podlan.node.routes import RouteReplace
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from podlan.node._checked import checked
 from podlan.node._errors import BadDirectory
 from podlan.node.files import NotPlain, Root
 from podlan.plan import decode
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.plan import Plan

@@ -7,11 +7,11 @@ import os
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from podlan.node._kernel import MAIN_TABLE
 from podlan.plan import PROTOCOL
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.node.codes import finding
@@ -11,6 +11,7 @@ from podlan.node.copy import COPY
 from podlan.node.fileops import DirectoryRemove, Enable, FileRemove, FileWrite
 from podlan.node.merge import Unmergeable, assigned, merge_block, merge_flags, unmerge_flags
 from podlan.node.state import FileRecord
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.node.files import NotSynced
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.node._kernel import Kernel

@@ -6,8 +6,9 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,6 +17,7 @@ from podlan.node._errors import RollbackFailed, Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.apply import take_back
 from podlan.node.recorded import FILE_OPERATIONS, Told, decoded, encoded
+from podlan.node.unfinished import JOURNAL, close
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from podlan.node.files import Root
     from podlan.node.operations import Operation
 
-JOURNAL = "/var/lib/podlan/journal.json"
 STEPS = "/run/podlan/steps"
 _VERSION = 2
 _BEGUN, _UNDONE = b"+", b"-"
@@ -108,16 +108,6 @@ def begin(root: Root, node: str, operations: Sequence[Operation], token: str = "
     except OSError as error:
         raise Unusable(root.shown(JOURNAL), error) from error
     return journal
-
-
-def is_open(root: Root) -> bool:
-    """Tell whether a run began and never ended; anybody may ask."""
-    return os.path.lexists(root.shown(JOURNAL))
-
-
-def close(root: Root) -> None:
-    """Note that the run has ended: from here on nobody takes it back."""
-    root.remove(JOURNAL)
 
 
 def forget(root: Root) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit, PodlanError, Severity
@@ -16,6 +16,7 @@ from podlan.node.directory import MANIFEST, load
 from podlan.node.metrics import Metrics, write
 from podlan.node.reconcile import reconcile
 from podlan.node.suspects import Suspects
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

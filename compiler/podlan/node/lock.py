@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from podlan.node._errors import Busy, Unusable
-from podlan.node.confirm import seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +28,8 @@ def turn(root: Root, seconds: float) -> Iterator[None]:
     try:
         end = time.monotonic() + seconds
         while not _taken(descriptor):
+            from podlan.node.confirm import seconds_left  # noqa: PLC0415 - only who finds it held asks why
+
             waits = seconds_left(root)
             if waits or time.monotonic() >= end:
                 raise Busy(path, seconds, waits)

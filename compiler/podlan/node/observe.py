@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from podlan.plan import PROTOCOL
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

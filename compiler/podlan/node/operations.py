@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.node._kernel import Kernel

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit
-from podlan.node import confirm, journal, release, services, state, verify
+from podlan.node import release, services, state, unfinished, verify
 from podlan.node._errors import NotReady, Refused, Stopped, Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.altnames import by_own_names
@@ -22,6 +22,7 @@ from podlan.node.lock import turn
 from podlan.node.observe import Observed, observe
 from podlan.node.preflight import another_node, exit_code, missing_privileges, preflight
 from podlan.node.release import Install
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -141,16 +142,20 @@ def reconcile(path: str, options: Options, read: Callable[[str], NodeDirectory] 
                 earlier = tuple(interrupted(root))
                 recover(root)
             directory = read(path)
-            last, unfinished = state.recall(root), journal.is_open(root)
+            last = state.recall(root)
             with Kernel(root) as kernel:
-                return _reconcile(Run(directory, last, root, kernel, unfinished, earlier), options)
+                return _reconcile(Run(directory, last, root, kernel, unfinished.is_open(root), earlier), options)
         except OSError as error:  # while looking: what fails while changing is rolled back, and told by its own class
             raise Unusable("cannot look at this node", error) from error
 
 
 def interrupted(root: Root) -> Iterator[Finding]:
     """Take back the run before this one, if it was killed; what cannot be taken back, this run finishes."""
-    found = journal.take_back_interrupted(root)
+    if not unfinished.is_open(root):
+        return
+    from podlan.node.journal import take_back_interrupted  # noqa: PLC0415 - only after a run that was killed
+
+    found = take_back_interrupted(root)
     if found is None:
         return
     if found.problem:
@@ -194,7 +199,7 @@ def _reconcile(run: Run, options: Options) -> Result:
         if final != run.last:
             state.remember(run.root, final)
         if run.unfinished:
-            journal.close(run.root)
+            unfinished.close(run.root)
     for copy in keep:
         copy.forget()
     return _told(run, final, result, options)
@@ -202,12 +207,14 @@ def _reconcile(run: Run, options: Options) -> Result:
 
 def _confirmed(run: Run, observed: Observed, network: tuple[Operation, ...], options: Options) -> Result:
     """Change the network alone, wait for the confirmation, then go on as any run does."""
+    from podlan.node.confirm import announce  # noqa: PLC0415 - only who waits pays for it
+
     plan, records = run.directory.plan, run.last.files
     intent = replace(
         state.intended(run.last, plan, records, network), binaries=run.last.binaries, restart=run.last.restart
     )
     last, doubts = carry_out(run, observed, network, intent, lambda: state.settled(intent, plan, records), options)
-    confirm.announce(f"confirmed: the network of {plan.node} stays as it is now")
+    announce(f"confirmed: the network of {plan.node} stays as it is now")
     rest = _reconcile(replace(run, last=last, unfinished=False), replace(options, confirm=0.0))
     return replace(
         rest,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podlan.node.codes import finding
 from podlan.node.fileops import FileRemove, FileWrite
 from podlan.plan import may_install
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.node.observe import LINK, RouteState
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.node._kernel import Kernel

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.node._errors import Unusable
 from podlan.node.codes import finding
 from podlan.node.filediff import START, UNITS
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

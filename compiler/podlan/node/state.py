@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from podlan.node._errors import BadState, Unusable
@@ -16,6 +16,7 @@ from podlan.node.operations import SysctlWrite
 from podlan.node.release import Binary
 from podlan.node.routes import RouteReplace
 from podlan.plan import PROTOCOL
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

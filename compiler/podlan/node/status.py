@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podlan.node import confirm, journal, lock, state
+from podlan.node import confirm, lock, state, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def look(root: Root) -> Status:
 
 
 def _run(root: Root) -> tuple[str, float]:
-    is_open = journal.is_open(root)
+    is_open = unfinished.is_open(root)
     if not os.access(root.shown(lock.LOCK), os.R_OK | os.W_OK):
         held = None if os.path.lexists(root.shown(lock.LOCK)) else False
     else:

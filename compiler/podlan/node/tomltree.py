@@ -5,11 +5,12 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from podlan.node.codes import finding
 from podlan.node.state import obsolete
+from podlan.records import dataclass
 
 if TYPE_CHECKING:
     from podlan.diagnostics import Finding
@@ -26,7 +27,7 @@ class Setting:
     path: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Tree:
     """Files by their path; what cannot be read is told in `findings` and counts as empty."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import PodlanError
-from podlan.node import journal, release, services, state
+from podlan.node import journal, release, services, state, unfinished
 from podlan.node._errors import Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.altnames import by_own_names
@@ -70,7 +70,7 @@ def undo(options: Options, *, plugins: bool = False) -> Result:
             with Kernel(root) as kernel:
                 known = _known(root, kernel)
                 directory = NodeDirectory(COPY, _nothing(known, kernel), {})
-                run = Run(directory, known.state, root, kernel, journal.is_open(root), earlier)
+                run = Run(directory, known.state, root, kernel, unfinished.is_open(root), earlier)
                 if (run.unfinished or earlier) and not options.preview:
                     _clean(run)
                 return _undo(run, known, options, plugins=plugins)
@@ -176,7 +176,7 @@ def _settle(run: Run, intent: State, result: Result, options: Options, words: tu
     root.remove_directories((COPY.rpartition("/")[0],))
     if restarts.pending:
         state.remember(root, state.State(intent.node, intent.boot, restart=restarts.pending))
-        journal.close(root)
+        unfinished.close(root)
     else:
         journal.forget(root)
     return replace(
@@ -191,7 +191,9 @@ def _settle(run: Run, intent: State, result: Result, options: Options, words: tu
 
 def _last_words(root: Root) -> tuple[str, ...]:
     """Give the command like which podlan forgets what it remembers, and what a killed run left, if there is any."""
-    memories = [path for path in (*state.MEMORIES, state.STATE, journal.JOURNAL) if os.path.lexists(root.shown(path))]
+    memories = [
+        path for path in (*state.MEMORIES, state.STATE, unfinished.JOURNAL) if os.path.lexists(root.shown(path))
+    ]
     paths = [*remains(root), *(root.shown(path) for path in memories)]
     if not paths:
         return ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from podlan.records import dataclass
 
 PLAN_VERSION = 1
 """Version of the plan's JSON form; a node refuses a plan of a newer one."""

@@ -7,13 +7,16 @@ set -eu
 for ip in /sbin/ip /usr/sbin/ip /bin/ip /usr/bin/ip; do
     [ ! -x "$ip" ] || break
 done
-case $("$ip" -V 2> /dev/null) in
-    *iproute2*) ;;
-    *)
-        echo "boot.sh: iproute2 is not installed" >&2
-        exit 4
-        ;;
-esac
+
+require_iproute2() {
+    case $("$ip" -V 2> /dev/null) in
+        *iproute2*) ;;
+        *)
+            echo "boot.sh: iproute2 is not installed" >&2
+            exit 4
+            ;;
+    esac
+}
 
 # set_sysctl PATH VALUE: a path that is not there belongs to a protocol that this kernel has switched off.
 set_sysctl() {
@@ -33,6 +36,7 @@ wait_for() {
     shift
     tries=60
     until "$@"; do
+        require_iproute2
         tries=$((tries - 1))
         if [ "$tries" -le 0 ]; then
             echo "boot.sh: $what is not there" >&2
@@ -49,7 +53,12 @@ is_on() {
     address=$1
     shift
     for interface in "$@"; do
-        case $("$ip" -o address show dev "$interface" -dadfailed 2> /dev/null) in
+        # As a batch, which no other ip knows: so the first look, before any change, tells whether it is iproute2's.
+        found=$("$ip" -o -batch - 2> /dev/null << EOF
+address show dev $interface -dadfailed
+EOF
+        ) || continue
+        case $found in
             *" $address/"*) return 0 ;;
         esac
     done
@@ -87,12 +96,10 @@ set_sysctl net/ipv4/conf/all/send_redirects 0
 # only_child_of MASTER CHILD: podlan's own child of another interface goes, and nobody else's.
 only_child_of() {
     found=$("$ip" -o link show dev "$2" 2> /dev/null) || return 0
-    parent=$("$ip" -o link show dev "$1")
-    name=${found#*: }
-    name=${name%%: *}
-    parent=${parent#*: }
+    parent=${found#*: }
     parent=${parent%%: *}
-    [ "${name#*@}" != "${parent%@*}" ] || return 0
+    own_name "$1"
+    [ "${parent#*@}" != "$name" ] || return 0
     case $found in
         *" alias podlan: "*) "$ip" link delete dev "$2" ;;
         *)
@@ -102,10 +109,16 @@ only_child_of() {
     esac
 }
 
-only_child_of eth0 macvlan0
+[ ! -d /proc/sys/net/ipv4/conf/macvlan0 ] || only_child_of eth0 macvlan0
 if [ ! -d /proc/sys/net/ipv4/conf/macvlan0 ]; then
     made="$made"'macvlan0 '
-    "$ip" link add link eth0 name macvlan0 address 02:70:ac:10:81:c6 type macvlan mode bridge
+    add() {
+        "$ip" link add link eth0 name macvlan0 address 02:70:ac:10:81:c6 type macvlan mode bridge
+    }
+    add 2> /dev/null || {
+        only_child_of eth0 macvlan0 # it may be the second name of one
+        add
+    }
 fi
 "$ip" link set dev macvlan0 address 02:70:ac:10:81:c6 alias 'podlan: shim of uplink' type macvlan mode bridge
 set_sysctl net/ipv4/conf/macvlan0/arp_filter 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import TYPE_CHECKING
 
@@ -188,6 +189,7 @@ def _watch(
     from podlan.node.keeper import Settings  # noqa: PLC0415 - only who stays pays for it
     from podlan.node.watch import watch  # noqa: PLC0415 - as above
 
+    gc.enable()
     watch(Settings(path, options, resync or _RESYNC, metrics or "", quiet=quiet, verbose=verbose))
 
 

@@ -100,8 +100,9 @@ def undo(
 def _take_back(root: str) -> None:
     from podlan.node._errors import Busy, RollbackFailed  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.files import Root  # noqa: PLC0415 - as above
-    from podlan.node.journal import is_open, take_back_interrupted  # noqa: PLC0415 - as above
+    from podlan.node.journal import take_back_interrupted  # noqa: PLC0415 - as above
     from podlan.node.lock import turn  # noqa: PLC0415 - as above
+    from podlan.node.unfinished import is_open  # noqa: PLC0415 - as above
 
     place = Root(root)
     if not is_open(place):

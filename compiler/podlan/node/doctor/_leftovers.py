@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Severity
-from podlan.node import journal, state
+from podlan.node import state, unfinished
 from podlan.node.copy import COPY
 from podlan.node.doctor._case import told
 from podlan.node.files import SUFFIX
@@ -29,9 +29,9 @@ def leftovers(case: Case) -> Iterator[Finding]:
         note = "reconcile is at work: what differs now may be as planned in a moment"
         yield told("PL679", note, hint="run doctor again", severity=Severity.NOTE)
         return
-    if journal.is_open(case.root):
+    if unfinished.is_open(case.root):
         message = "a run began and never ended: the next one takes it back first"
-        yield told("PL679", message, place=case.root.shown(journal.JOURNAL))
+        yield told("PL679", message, place=case.root.shown(unfinished.JOURNAL))
     for path in _temporary(case):
         if os.path.lexists(case.root.shown(path)):
             hint = "the next run that writes this file takes it away; it does no harm"
@@ -55,6 +55,6 @@ def _temporary(case: Case) -> Iterator[str]:
     release = case.plan.release
     binaries = [f"{release.directory}/{name}" for name in release.names] if release else []
     files = [*(file.path for file in case.plan.files), *(record.path for record in case.last.files)]
-    own = (state.STATE, journal.JOURNAL, COPY)
+    own = (state.STATE, unfinished.JOURNAL, COPY)
     yield from (f"{path}{SUFFIX}" for path in dict.fromkeys([*files, *binaries, *own]))
     yield f"{COPY}{SUFFIX}-old"

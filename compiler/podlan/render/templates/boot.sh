@@ -12,13 +12,19 @@ set -eu
 for ip in /sbin/ip /usr/sbin/ip /bin/ip /usr/bin/ip; do
     [ ! -x "$ip" ] || break
 done
-case $("$ip" -V 2> /dev/null) in
-    *iproute2*) ;;
-    *)
-        echo "boot.sh: iproute2 is not installed" >&2
-        exit 4
-        ;;
-esac
+
+require_iproute2() {
+    case $("$ip" -V 2> /dev/null) in
+        *iproute2*) ;;
+        *)
+            echo "boot.sh: iproute2 is not installed" >&2
+            exit 4
+            ;;
+    esac
+}
+{% if not plan.identity %}
+require_iproute2
+{% endif %}
 
 # set_sysctl PATH VALUE: a path that is not there belongs to a protocol that this kernel has switched off.
 set_sysctl() {
@@ -38,6 +44,7 @@ wait_for() {
     shift
     tries=60
     until "$@"; do
+        require_iproute2
         tries=$((tries - 1))
         if [ "$tries" -le 0 ]; then
             echo "boot.sh: $what is not there" >&2
@@ -57,7 +64,12 @@ is_on() {
     address=$1
     shift
     for interface in "$@"; do
-        case $("$ip" -o address show dev "$interface" -dadfailed 2> /dev/null) in
+        # As a batch, which no other ip knows: so the first look, before any change, tells whether it is iproute2's.
+        found=$("$ip" -o -batch - 2> /dev/null << EOF
+address show dev $interface -dadfailed
+EOF
+        ) || continue
+        case $found in
             *" $address/"*) return 0 ;;
         esac
     done
@@ -98,7 +110,7 @@ name_too() {
 name_too {{ name }} {{ altname }}
 {% endfor %}
 {% endif %}
-{% if early %}
+{% if early or children %}
 
 # own_name INTERFACE
 own_name() {
@@ -110,6 +122,8 @@ own_name() {
         name=${name%@*}
     fi
 }
+{% endif %}
+{% if early %}
 {% for before, interface, after, value in early %}
 {% if interface %}
 own_name {{ interface }}
@@ -124,12 +138,10 @@ set_sysctl {{ before }} {{ value }}
 # only_child_of MASTER CHILD: podlan's own child of another interface goes, and nobody else's.
 only_child_of() {
     found=$("$ip" -o link show dev "$2" 2> /dev/null) || return 0
-    parent=$("$ip" -o link show dev "$1")
-    name=${found#*: }
-    name=${name%%: *}
-    parent=${parent#*: }
+    parent=${found#*: }
     parent=${parent%%: *}
-    [ "${name#*@}" != "${parent%@*}" ] || return 0
+    own_name "$1"
+    [ "${parent#*@}" != "$name" ] || return 0
     case $found in
         *" alias podlan: "*) "$ip" link delete dev "$2" ;;
         *)
@@ -141,12 +153,18 @@ only_child_of() {
 {% endif %}
 {% for link in children %}
 
-only_child_of {{ link.master }} {{ link.name }}
+[ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ] || only_child_of {{ link.master }} {{ link.name }}
 if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
 {% if plan.addresses %}
     made="$made"{{ link.name ~ " " }}
 {% endif %}
-    "$ip" link add link {{ link.master }} name {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} type macvlan mode {{ link.mode }}
+    add() {
+        "$ip" link add link {{ link.master }} name {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} type macvlan mode {{ link.mode }}
+    }
+    add 2> /dev/null || {
+        only_child_of {{ link.master }} {{ link.name }} # it may be the second name of one
+        add
+    }
 fi
 "$ip" link set dev {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} alias {{ link.alias }} type macvlan mode {{ link.mode }}
 {% endfor %}
