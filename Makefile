@@ -35,6 +35,11 @@ test: root test-packages venv lint-shell check ## every check and every test (ro
 	$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --maxprocesses=8 --basetemp="$$tmp/pytest" $(PYTEST_ARGS) && \
 	rm -rf --one-file-system "$$tmp"  # what failed tests wrote stays, for a look
 
+.PHONY: proof
+proof: root test-packages venv ## the node's proofs over every call, order and setting, and many more drifts (root, about 15 minutes)
+	@PROOF=1 $(BIN)/python -m pytest -n 2 --timeout 1800 $(PYTEST_ARGS) \
+	    tests/node/test_speaking.py tests/node/test_faults.py tests/node/test_drift.py
+
 .PHONY: test-newer-plugins
 test-newer-plugins: root test-packages venv ## what a newer release of the CNI plugins does, from Debian unstable (root)
 	@.ci/plugins .venv/cni-plugins

@@ -52,7 +52,7 @@ def test_a_thousand_changes_converge_and_leave_neither_memory_nor_descriptors_be
     """Some come alone; the others in streams that the watch runs in the midst of, with time to catch up in between."""
     chance = random.Random("podlan")  # noqa: S311 - the same in every run
     argv = ["ip", "-n", f"{net.prefix}node", "-force", "-batch", "-"]
-    with watching(net, net.directory(PLAN), fresh=True) as watch:
+    with net.pinging("peer", NODE) as counts, watching(net, net.directory(PLAN), fresh=True) as watch:
         planned = net.state()
         idle = watch.descriptors()
         memory = []
@@ -67,10 +67,14 @@ def test_a_thousand_changes_converge_and_leave_neither_memory_nor_descriptors_be
             changer.stdin.close()
         assert memory[-1] - memory[ALONE] < 2048, f"kB: {memory}"
         assert watch.status("Threads") == 1
+        assert watch.children() == []
         taken = [int(found) for found in re.findall(r"repaired (\d+) ms", watch.stdout)]
+        assert len(taken) >= ALONE
         middle, longest = statistics.median(taken), max(taken)
         print(f"\n{CHANGES} changes, {len(taken)} repairs: median {middle:.0f} ms, longest {longest} ms")  # noqa: T201 - for people
         print(f"resident {memory[0]} to {memory[-1]} kB, {idle} open files")  # noqa: T201 - as above
+    sent, received = counts
+    assert received == sent > CHANGES, "the node was away from its peer"
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ MAC = "02:70:ac:10:81:c7"
 GATEWAY = "172.16.129.254"
 NODE = "172.16.129.101"
 PEER = "172.16.129.102"
+FAR = "198.51.100.10"
 SHIM = "172.16.129.199"
 POD = "172.16.129.110"
 CHILD = Link("macvlan0", "macvlan", master="eth0", mac=MAC, alias="podlan: child of eth0")
@@ -92,15 +93,25 @@ def without(plan, **changes):
 
 def forked_in(namespace, home, arguments):
     """Run podlan-node in a namespace as a process of its own, without paying for its imports each time."""
-    with (home / "stdout").open("w+") as stdout, (home / "stderr").open("w+") as stderr:
-        pid = os.fork()
-        if not pid:
-            become(namespace, stdout, stderr, arguments)
+    return start_in(namespace, home, arguments)()
+
+
+def start_in(namespace, home, arguments):
+    """Start podlan-node in a namespace; gives what waits for its end and tells of it."""
+    stdout, stderr = (home / "stdout").open("w+"), (home / "stderr").open("w+")
+    pid = os.fork()
+    if not pid:
+        become(namespace, stdout, stderr, arguments)
+
+    def finish():
         _, status = os.waitpid(pid, 0)
-        stdout.seek(0)
-        stderr.seek(0)
-        code = os.waitstatus_to_exitcode(status)
-        return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
+        with stdout, stderr:
+            stdout.seek(0)
+            stderr.seek(0)
+            code = os.waitstatus_to_exitcode(status)
+            return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
+
+    return finish
 
 
 def become(namespace, stdout, stderr, arguments):
@@ -148,6 +159,15 @@ class Net:
         self.run("sw", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0")
         return self
 
+    def up_behind_gateway(self):
+        """Add a client that only the gateway leads to."""
+        self.add("far")
+        self.batch("gw", [f"link add eth1 type veth peer name eth0 netns {self.prefix}far", "link set eth1 up"])
+        self.batch("gw", ["addr add 198.51.100.254/24 dev eth1"])
+        self.batch("far", ["link set lo up", "link set eth0 up", f"addr add {FAR}/24 dev eth0"])
+        self.batch("far", ["route add default via 198.51.100.254"])
+        self.run("gw", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+
     def add(self, name):
         subprocess.run(["ip", "netns", "add", self.prefix + name], check=True)
         self.names.append(name)
@@ -176,18 +196,32 @@ class Net:
     def podlan_argv(self, command, *arguments, root=None):
         return self.argv("node", sys.executable, "-m", "podlan.node", command, "--root", root or self.root, *arguments)
 
-    def reconcile(self, directory=None, *options, code=0, root=None):
+    def reconcile(self, directory=None, *options, **more):
         """Run the node's program on a directory, or on a plan, and require its exit code."""
-        directory = self.directory(directory) if isinstance(directory, Plan) else directory
-        return self.podlan("reconcile", *options, *([directory] if directory else []), code=code, root=root)
+        return self.start_reconcile(directory, *options, **more)()
 
-    def podlan(self, command, *arguments, code=0, root=None):
+    def start_reconcile(self, directory=None, *options, code=0, root=None, name="node"):
+        """Start it; gives what waits for its end, and requires its exit code."""
+        directory = self.directory(directory) if isinstance(directory, Plan) else directory
+        arguments = ["reconcile", *options, *([directory] if directory else [])]
+        return self.start(*arguments, code=code, root=root, name=name)
+
+    def podlan(self, command, *arguments, **more):
         """Run one of the node's commands and require its exit code."""
+        return self.start(command, *arguments, **more)()
+
+    def start(self, command, *arguments, code=0, root=None, name="node"):
+        """Start one of the node's commands; gives what waits for its end, and requires its exit code."""
         words = [command, "--root", root or self.root, *arguments]
-        done = forked_in(self.prefix + "node", self.home, [str(word) for word in words])
-        assert done.returncode == code, done
-        assert "Traceback" not in done.stderr
-        return done
+        wait = start_in(self.prefix + name, self.home, [str(word) for word in words])
+
+        def finish():
+            done = wait()
+            assert done.returncode == code, done
+            assert "Traceback" not in done.stderr
+            return done
+
+        return finish
 
     def directory(self, plan, sources=None):
         return write_directory(self.home / f"in-{next(_numbers)}", plan, sources)
@@ -220,6 +254,28 @@ class Net:
         keys = [f"net/ipv4/conf/eth0/{key}" for key in ("arp_filter", "rp_filter")]
         return links, addresses, routes, [self.sysctl(key) for key in keys]
 
+    def snapshot(self):
+        """Give all of the node that a run could change, byte for byte: the kernel's, and what lies below the root."""
+        script = """
+            ip -d -o link; echo =; ip -o addr; echo =; ip route show table all; ip -6 route show table all; echo =
+            grep -rs '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ip_forward
+        """
+        told = self.run("node", "sh", "-c", script, check=False).stdout
+        # The kernel's link-local addresses settle when they like, lifetimes run, and a new link has a new number.
+        told = re.sub(r".*\bfe80:.*\n|(valid|preferred)_lft \d+sec", "", told)
+        return *re.sub(r"^\d+: ", "", told, flags=re.MULTILINE).split("=\n"), self.tree()
+
+    def tree(self):
+        """Give every file, link and directory below the root, but for podlan's lock, and its record of nothing."""
+        there = {}
+        for path in sorted(self.root.rglob("*")):
+            name = str(path.relative_to(self.root))
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            if name.startswith("run") or (name.startswith("var") and (path.is_dir() or b'"node": ""' in content)):
+                continue
+            there[name] = str(path.readlink()) if path.is_symlink() else (path.stat().st_mode, content)
+        return there
+
     def reaches(self, name, address, count=1):
         return not self.run(name, "ping", "-q", "-c", count, "-i", "0.01", "-W", "1", address, check=False).returncode
 
@@ -239,8 +295,8 @@ class Net:
                 counts += [int(word) for word in line.replace(",", "").split() if word.isdigit()][:2]
 
     @contextlib.contextmanager
-    def pod(self, address=POD):
-        """Attach a pod to the node's eth0 by the real plugin."""
+    def pod(self, address=POD, node="node"):
+        """Attach a pod to a node's eth0 by the real plugin."""
         name = f"pod{next(_numbers)}"
         self.add(name)
         config = {
@@ -262,12 +318,12 @@ class Net:
             "CNI_IFNAME": "eth0",
             "CNI_PATH": "/usr/lib/cni",
         }
-        self.run("node", "/usr/lib/cni/macvlan", input=json.dumps(config), env=environment)
+        self.run(node, "/usr/lib/cni/macvlan", input=json.dumps(config), env=environment)
         try:
             yield name
         finally:
             self.run(
-                "node",
+                node,
                 "/usr/lib/cni/macvlan",
                 input=json.dumps(config),
                 env={**environment, "CNI_COMMAND": "DEL"},

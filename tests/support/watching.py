@@ -85,6 +85,9 @@ class Watch:
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))
 
+    def children(self):
+        return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
+
     def descriptors(self):
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 

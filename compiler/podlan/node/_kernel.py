@@ -50,12 +50,16 @@ def _names() -> tuple[Any, Any]:
     return IPRoute, NetlinkError
 
 
+class Unanswered(OSError):
+    """The kernel was asked, or not even that, and its answer was lost: nobody knows whether it did what it was told."""
+
+
 class Kernel:
     """What operations need of the world; every refusal of the kernel comes out as an OSError with its text."""
 
     def __init__(self, files: Root, proc: str = "/proc/sys") -> None:
-        route_socket, self._refusal = import_pyroute2()
-        self._netlink = route_socket(ext_ack=True, strict_check=True)
+        self._open, self._refusal = import_pyroute2()
+        self._netlink = self._opened()
         self._indexes: dict[str, int] = {}
         self.files = files
         self.proc = proc
@@ -66,7 +70,15 @@ class Kernel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._netlink.close()
+        self._close()
+
+    def _opened(self) -> Any:  # noqa: ANN401 - a pyroute2 socket
+        return self._open(ext_ack=True, strict_check=True)
+
+    def _close(self) -> None:
+        # A socket on which something went wrong raises that again.
+        with contextlib.suppress(OSError):
+            self._netlink.close()
 
     def _dump(self, ask: Callable[[], Iterable[Any]]) -> list[Any]:
         """Ask for a whole table; the kernel tells when it changed underneath, and then we ask again."""
@@ -87,6 +99,12 @@ class Kernel:
             raise OSError(error.code, str(error.args[-1])) from error
         except struct.error as error:
             raise OSError(str(error)) from error
+        except OSError as error:
+            # Not the kernel's refusal: sending or receiving failed. pyroute2 raises the same from then on, whatever is
+            # asked, and an answer may still be on its way; what is to be taken back needs a socket that works.
+            self._close()
+            self._netlink = self._opened()
+            raise Unanswered(error.errno, error.strerror) from error
 
     def link(self, command: str, **attributes: object) -> list[Any]:
         """Send one link message; names are resolved by the caller."""
@@ -170,5 +188,6 @@ class Kernel:
 
     def write_sysctl(self, key: str, value: str) -> None:
         """Write a value below /proc/sys."""
-        with open(os.path.join(self.proc, key), "w", encoding="ascii") as file:  # noqa: PTH118, PTH123 - as above
-            file.write(value + "\n")
+        # Without a buffer: closing one writes again what could not be written, after the failure was told.
+        with open(os.path.join(self.proc, key), "wb", buffering=0) as file:  # noqa: PTH118, PTH123 - as above
+            file.write(f"{value}\n".encode("ascii"))

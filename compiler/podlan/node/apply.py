@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from podlan.node._errors import RollbackFailed, RolledBack
+from podlan.node._kernel import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,6 +71,9 @@ def apply(operations: Sequence[Operation], kernel: Kernel, signals: Signals, pro
             roll_back(done, kernel, progress, RolledBack(str(operation), f"not begun: {error.strerror or error}"))
         try:
             operation.do(kernel)
+        except Unanswered as error:
+            why = RolledBack(str(operation), error.strerror or str(error))
+            roll_back([*done, operation], kernel, progress, why)  # it may have been done
         except OSError as error:
             progress.undone()
             roll_back(done, kernel, progress, RolledBack(str(operation), error.strerror or str(error)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from podlan.node.directory import NodeDirectory
 
 COPY = "/etc/podlan/node"
+_PARENTS = ("/etc/podlan", "/etc")  # as far as they are empty without the copy, they were made for it
 _EXECUTABLE = ("boot.sh",)
 _EXCHANGE = 2  # RENAME_EXCHANGE
 _AT_FDCWD = -100
@@ -38,14 +39,14 @@ class KeepCopy:
         del kernel
         new = self._place + SUFFIX
         self.forget()
-        self.root.make_directory(COPY + SUFFIX)
         below = Root(new)
         try:
+            self.root.make_directory(COPY + SUFFIX)
             for name, content in self.directory.files.items():
                 below.write(f"/{name}", content, 0o755 if name in _EXECUTABLE else 0o644)
             _swap(new, self._place)
         except OSError:
-            self.forget()
+            self._leave()
             raise
 
     def undo(self, kernel: Kernel) -> None:
@@ -57,7 +58,11 @@ class KeepCopy:
                 _swap(self._place + SUFFIX, self._place)
             else:
                 os.rename(self._place, self._place + SUFFIX)  # noqa: PTH104 - strings, as everywhere here
+        self._leave()
+
+    def _leave(self) -> None:
         self.forget()
+        self.root.remove_directories(_PARENTS)
 
     def forget(self) -> None:
         """Remove what lies beside the copy: the earlier one, or half a new one."""

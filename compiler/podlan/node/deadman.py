@@ -70,11 +70,18 @@ class Guard:
         except BrokenPipeError as error:
             raise OSError(error.errno, "the process that guards this run is gone") from error
 
-    def end(self, *, well: bool) -> None:
-        """Let the guard go; if this is not the run's regular end, it takes back what is there to take back."""
-        with contextlib.suppress(OSError):
+    def end(self, *, well: bool) -> bool:
+        """Let the guard go; if this is not the run's regular end, it takes back what is there to take back.
+
+        Tell whether it was told so.
+        """
+        try:
             self._say(_ENDED if well else _BROKEN)
-        os.close(self._pipe)
+        except OSError:
+            return False
+        finally:
+            os.close(self._pipe)
+        return True
 
 
 @contextlib.contextmanager
@@ -99,8 +106,12 @@ def guarded(root: Root, run: Journal, steps: Steps, seconds: float) -> Iterator[
         well = True
         raise
     finally:
-        guard.end(well=well)
-        os.waitpid(child, 0)
+        # A guard that was not told waits for the end of this process, and this one must not wait for it.
+        if guard.end(well=well):
+            os.waitpid(child, 0)
+        elif well:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def _forked(root: Root, run: Journal, steps: Steps, seconds: float) -> tuple[int, int]:

@@ -33,6 +33,9 @@ class FileWrite:
         except NotSynced:
             self.undo(kernel)
             raise
+        except OSError:
+            self.root.remove_directories(self.made)
+            raise
 
     def undo(self, kernel: Kernel) -> None:
         """Write what was there, or remove the file and the directories that were made for it.
@@ -121,7 +124,11 @@ class Enable:
     def do(self, kernel: Kernel) -> None:
         """Make it."""
         del kernel
-        self.root.symlink(self.path, self.target)
+        try:
+            self.root.symlink(self.path, self.target)
+        except OSError:
+            self.root.remove_directories(self.made)
+            raise
 
     def undo(self, kernel: Kernel) -> None:
         """Remove it, or put back the link that was there; what others have put there by now stays."""

@@ -155,7 +155,11 @@ class Root:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=parent)
             os.symlink(target, temporary, dir_fd=parent)
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            try:
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except OSError:
+                os.unlink(temporary, dir_fd=parent)
+                raise
 
     def remove(self, path: str) -> None:
         """Remove a file or a symbolic link; it is no error if it is gone."""
@@ -168,6 +172,8 @@ class Root:
             try:
                 with self._parent(path) as (parent, name):
                     os.rmdir(name, dir_fd=parent)
+            except FileNotFoundError:  # it was never made
+                continue
             except OSError:  # somebody uses it by now
                 return
 

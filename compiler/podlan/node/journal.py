@@ -106,6 +106,8 @@ def begin(root: Root, node: str, operations: Sequence[Operation], token: str = "
     try:
         root.write(JOURNAL, json.dumps(document, indent=1).encode() + b"\n", 0o600)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            close(root)  # it may be there all the same, and tell of a run that never began
         raise Unusable(root.shown(JOURNAL), error) from error
     return journal
 
