@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 300
 # Debian packages. The plugins are what the lab puts pods on the network with; the tests watch podlan with the rest.
 LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-linux
 BENCH_PACKAGES := $(LAB_PACKAGES) net-tools
-TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssl procps runc shellcheck \
+TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssh-client openssl procps runc shellcheck \
     strace systemd systemd-container
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.

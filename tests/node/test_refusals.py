@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from lan import CHILD, GATEWAY, MOVE_PLAN, NODE, SHIM_PLAN, write_directory, write_manifest
+from lan import CHILD, GATEWAY, MOVE_PLAN, NODE, NONE_PLAN, SHIM_PLAN, write_directory, write_manifest
 
 from podlan.node._errors import BadDirectory
 from podlan.node.command import node
@@ -154,6 +154,16 @@ def test_a_damaged_state_is_told_and_left(net):
     assert "state.json" in net.reconcile(SHIM_PLAN, code=4).stderr
 
 
+@kernel
+def test_nobody_else_can_hold_the_lock_of_the_runs(net):
+    """Who can open the file can lock it: once by a looser mode, and no run would ever have its turn."""
+    lock = net.root / "run/podlan/lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch(0o666)
+    net.reconcile(NONE_PLAN)
+    assert lock.stat().st_mode & 0o777 == 0o600
+
+
 def test_usage_errors_are_clicks_own(tmp_path):
     assert CliRunner().invoke(node, ["reconcile", "--no-such", str(tmp_path)]).exit_code == 2
     assert "Exit codes" in CliRunner().invoke(node, ["reconcile", "--help"]).output
@@ -170,6 +180,8 @@ BAD_PLANS = {
     "alias with half a character": {"links": (replace(CHILD, alias="\ud800"),)},
     "flag with half a character": {"files": (File("/etc/cni/x", env_flags=EnvFlags("A", ("--x=\ud800",))),)},
     "file elsewhere": {"files": (File("/etc/passwd", block=("x",)),)},
+    "who may sign": {"files": (File("/etc/podlan/allowed_signers", block=("x",)),)},
+    "the copy for the next boot": {"files": (File("/etc/podlan/node/plan.json", block=("x",)),)},
     "file with dots": {"files": (File("/etc/cni/../passwd", block=("x",)),)},
     "source with dots": {"files": (File("/etc/cni/x", source="../../etc/shadow"),)},
     "source absolute": {"files": (File("/etc/cni/x", source="/etc/shadow"),)},
@@ -236,6 +248,31 @@ def test_what_others_can_write_is_refused(tmp_path, name):
     (directory / name).chmod(0o777)
     with pytest.raises(BadDirectory, match="others can write"):
         load(str(directory))
+
+
+@pytest.mark.parametrize("way", ["writable", "owned", "by a link", "by a link of others", "sticky"])
+def test_a_directory_that_others_could_exchange_is_refused(tmp_path, way):
+    """Who can write what leads to it can put another root-owned directory there: the other node's, an old one."""
+    between = tmp_path / "between"
+    path = write_directory(between / "in", SHIM_PLAN)
+    between.chmod(0o1777 if way == "sticky" else 0o755)
+    if way == "sticky":
+        assert load(str(path)).plan == load(f"{between}/../between/./in").plan
+        return
+    if way.startswith("by a link"):
+        (tmp_path / "links").mkdir()
+        (tmp_path / "links/in").symlink_to("../between/in")
+        path = tmp_path / "links/in"
+        assert load(str(path)).plan.node == "node-1", "as long as it is root's"
+    match way:
+        case "by a link of others":
+            os.chown(path, 65534, 65534, follow_symlinks=False)
+        case "owned":
+            os.chown(between, 65534, 65534)
+        case _:
+            between.chmod(0o777)
+    with pytest.raises(BadDirectory, match=r"others can write|belongs to user 65534"):
+        load(str(path))
 
 
 def test_what_belongs_to_others_is_refused(tmp_path):

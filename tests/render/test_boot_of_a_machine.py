@@ -67,6 +67,7 @@ def node(tmp_path, boot, access):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)
     with machine(tmp_path) as made:
+        signed(directory, made)
         subprocess.run(["sh", directory / "install.sh", "--root", made.root], check=True, capture_output=True)
         for unit, text in (("wire", WIRE), ("kubelet", KUBELET)):
             made.write(f"/etc/systemd/system/{unit}.service", text)
@@ -75,6 +76,16 @@ def node(tmp_path, boot, access):
         program = made.root / "usr/local/sbin/podlan-node.pyz"
         subprocess.run([sys.executable, REPOSITORY / ".ci/node_archive.py", program], check=True, cwd=REPOSITORY)
         yield made
+
+
+def signed(directory, made) -> None:
+    """Sign it, and let the machine ask for that."""
+    key = made.home / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-Y", "sign", "-n", "podlan", "-f", key, directory / "manifest.json"], check=True
+    )
+    made.write("/etc/podlan/allowed_signers", f"ops {key.with_suffix('.pub').read_text(encoding='utf-8')}")
 
 
 def settled(looks) -> None:
@@ -111,6 +122,12 @@ def test_the_unit_makes_network_and_files_at_boot_and_leaves_reservations_of_the
         node.run("touch", "/var/lib/cni/networks/pods/10.0.0.17")
         node.run("systemd-tmpfiles", "--remove")
         assert node.run("ls", "/var/lib/cni/networks/pods").stdout == "10.0.0.17\n", "of this boot, so it stays"
+
+        node.run("mv", "/etc/podlan/node/manifest.json.sig", "/root")
+        node.run("systemctl", "restart", "podlan-reconcile", check=False)
+        assert "is not signed" in node.run("journalctl", "-b", "-u", "podlan-reconcile", "--no-pager").stdout
+        node.run("mv", "/root/manifest.json.sig", "/etc/podlan/node")
+        node.run("systemctl", "restart", "podlan-reconcile")
 
         node.run("rm", "/usr/local/sbin/podlan-node.pyz")
         node.run("ip", "link", "del", "macvlan0")
@@ -154,11 +171,12 @@ def test_after_an_undo_nothing_of_podlan_comes_back_at_the_next_boot(node):
 
 
 def undone(node) -> bool:
-    """Tell whether nothing of podlan runs, is in the kernel, or lies in a file."""
+    """Tell whether nothing of podlan runs, is in the kernel, or lies in a file; who may sign is the operator's."""
     units = node.run("systemctl", "list-units", "--all", "--no-legend", "podlan*", "macvlan*").stdout
     files = node.run("find", "/etc", "/var/lib", "-name", "*podlan*", "-not", "-path", "/var/lib/dpkg/*").stdout
     links = [line for line in node.run("ip", "link").stdout.splitlines() if "macvlan0" in line]
-    assert (units, files, links, marked(node)) == ("", "", [], "")
+    assert (units, files, links, marked(node)) == ("", "/etc/podlan\n", [], "")
+    assert node.run("ls", "-A", "/etc/podlan").stdout == "allowed_signers\n"
     return True
 
 
@@ -213,10 +231,30 @@ def test_networkd_leaves_what_podlan_made_alone(node):
         configure(node)
         assert "ADMIN_STATE=unmanaged" in networkd(node, "macvlan0")
         assert marked(node) == routes
+        assert "PL646" not in drift(node)
+
+        node.run("mv", "/etc/systemd/network/05-podlan-macvlan0.network", "/root")
+        node.run("networkctl", "reload")
+        settled("ADMIN_STATE=configured" in networkd(node, "macvlan0") for _ in ROUNDS)
+        told = "systemd-networkd configures macvlan0, which is podlan's, by /etc/systemd/network/50-wire.network"
+        assert told in drift(node)
+        node.run("mv", "/root/05-podlan-macvlan0.network", "/etc/systemd/network")
+        node.run("networkctl", "reload")
+        settled("ADMIN_STATE=unmanaged" in networkd(node, "macvlan0") for _ in ROUNDS)
+        drift(node)
+        node.run("systemctl", "restart", "podlan-reconcile")
 
         node.run("rm", "/etc/systemd/networkd.conf.d/20-podlan.conf")
         configure(node)
         assert "2001:db8::" not in marked(node)
+
+
+def drift(node) -> str:
+    """Give what podlan says of the machine as it is."""
+    node.run("ip", "address", "replace", "10.0.0.1/24", "dev", "eth0")  # networkd may have taken it away
+    done = node.run("/usr/local/sbin/podlan-node.pyz", "reconcile", "--check", check=False)
+    assert done.returncode in (0, 3), done
+    return done.stderr
 
 
 def marked(node) -> str:

@@ -434,3 +434,36 @@ def test_values_that_a_shell_would_obey_are_only_words(tmp_path, roots):
     assert nasty in (roots[0] / "etc/default/b").read_text(encoding="utf-8").splitlines()
     assert (roots[0] / "etc/default/c").read_text(encoding="utf-8") == 'A="--x={a,b}*?!~["\n'
     assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_where_the_node_asks_for_signatures_only_what_is_signed_is_installed(tmp_path, shell):
+    """The real ssh-keygen judges; the reasons are those of podlan reconcile."""
+    directory, root, key = compiled(tmp_path), tmp_path / "root", tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    public = key.with_suffix(".pub").read_text(encoding="utf-8")
+    fill(root, "etc/podlan/allowed_signers", f"bob,alice {public}")
+    before = tree(root)
+    assert "is not signed" in install(directory, root, code=4, shell=shell).stderr
+    subprocess.run(
+        ["ssh-keygen", "-q", "-Y", "sign", "-n", "podlan", "-f", key, directory / "manifest.json"], check=True
+    )
+    for line, reason in (
+        (f'alice namespaces="git" {public}', "not permitted"),
+        (f'alice valid-before="20200101" {public}', "expired"),
+        ("alice ssh-ed25519 AAAA", "who may sign this manifest"),
+    ):
+        fill(root, "etc/podlan/allowed_signers", line)
+        assert reason in install(directory, root, "--dry-run", code=4, shell=shell).stderr
+    fill(root, "etc/podlan/allowed_signers", f"bob,alice {public}", 0o666)
+    assert "others can write" in install(directory, root, code=4, shell=shell).stderr
+    (root / "etc/podlan/allowed_signers").chmod(0o644)
+    text = (directory / "manifest.json").read_bytes()
+    (directory / "manifest.json").write_bytes(text + b"\n")
+    assert "incorrect signature" in install(directory, root, code=4, shell=shell).stderr
+    assert tree(root) == before
+    (directory / "manifest.json").write_bytes(text)
+    install(directory, root, shell=shell)
+    copy = root / "etc/podlan/node/manifest.json.sig"
+    assert copy.read_bytes() == (directory / "manifest.json.sig").read_bytes()
+    assert (root / "run/podlan/lock").stat().st_mode & 0o777 == 0o600, "nobody else can hold it"

@@ -26,6 +26,7 @@ _COMMANDS = {
     "show": ("podlan.cli._review:show", "Show the subnets, how full they are, and every slice."),
     "audit": ("podlan.cli._audit:audit_", "Prove from finished CNI files that no address is handed out twice."),
     "rule": ("podlan.cli._rule:rule", "Say what a finding's code stands for."),
+    "sign": ("podlan.cli._sign:sign", "Sign compiled nodes for machines that ask for it."),
     **COMMANDS,
     "lab": ("podlan.lab.command:lab", "Run a site in network namespaces, with the real CNI plugins."),
 }

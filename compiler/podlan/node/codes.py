@@ -286,6 +286,34 @@ CODES: dict[str, Code] = {
         "repair or remove it",
         None,
     ),
+    "PL646": Code(
+        "systemd-networkd configures a link of the plan",
+        "it sets addresses, routes and metrics anew whenever it configures the link; podlan's files keep it off what "
+        "podlan made as soon as it has read them, unless another .network file comes before them",
+        "run `networkctl reload`; let that file match only what it is for; for a master with hostAccess move, set "
+        "RouteMetric= there to podlan's metric",
+        None,
+    ),
+    "PL647": Code(
+        "NetworkManager has a link of the plan",
+        "it takes addresses and routes away that its profile does not have; podlan's file in conf.d names podlan's "
+        "links unmanaged, which NetworkManager reads at its start or when told",
+        "run `nmcli general reload` and `nmcli device set LINK managed no`; for a master with hostAccess move, set "
+        "ipv4.route-metric of the connection to podlan's metric",
+        None,
+    ),
+    "PL648": Code(
+        "ifupdown has a link of the plan",
+        "`systemctl restart networking` would take podlan's link down and make another one in its place",
+        "remove the stanza: podlan makes the link at every boot",
+        None,
+    ),
+    "PL649": Code(
+        "a DHCP client asks on podlan's link",
+        "it would give the link an address and the node a default route that are not in the plan",
+        "stop it there: `denyinterfaces LINK` in /etc/dhcpcd.conf, or end the dhclient that was started for it",
+        None,
+    ),
     "PL655": Code(
         "another machine still has an IPv6 address of podlan's",
         "the kernel found so when somebody else than podlan added the address, and does not use it; podlan adds it "

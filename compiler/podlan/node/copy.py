@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from podlan.node.files import SUFFIX, Root
+from podlan.node.trust import Untrusted, require_below
 from podlan.records import dataclass
 
 if TYPE_CHECKING:
@@ -137,10 +138,11 @@ def is_kept(root: Root, directory: NodeDirectory) -> bool:
     below = Root(place)
     try:
         for name, content in directory.files.items():
+            require_below(place, name)
             found = below.read(f"/{name}")
-            if found is None or found.content != content or found.mode & 0o022:
+            if found is None or found.content != content:
                 return False
-    except OSError:
+    except (OSError, Untrusted):
         return False
     return True
 

@@ -5,47 +5,59 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
+import shlex
 from typing import TYPE_CHECKING, NoReturn
 
 from podlan.node._checked import checked
 from podlan.node._errors import BadDirectory
-from podlan.node.files import NotPlain, Root
+from podlan.node.files import LARGEST, NotPlain, Root
+from podlan.node.signing import LARGEST_SIGNATURE, SIGNATURE, signer
+from podlan.node.trust import Untrusted, followed, require_below
 from podlan.plan import decode
 from podlan.records import dataclass
 
 if TYPE_CHECKING:
+    from podlan.node.signing import Signer
     from podlan.plan import Plan
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
-SIGNATURE = "manifest.json.sig"
 _VERSION = 1
+_HOST = Root()
 _AGAIN = "deliver the node's whole directory again, as compiled"
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDirectory:
-    """A node's artifacts: the plan, and every file of the manifest by its path, the manifest itself included."""
+    """A node's artifacts: the plan, and every file of the manifest by its path, the manifest itself included.
+
+    `signer` is who signed the manifest, None where this node does not ask.
+    """
 
     path: str
     plan: Plan
     files: dict[str, bytes]
+    signer: Signer | None = None
 
 
-def load(path: str) -> NodeDirectory:
-    """Read a node directory; raises BadDirectory or BadPlan, and trusts no file that is not in the manifest."""
-    _trusted_directory(path, path)
-    text = _read(path, MANIFEST)
+def load(path: str, root: Root = _HOST) -> NodeDirectory:
+    """Read a node directory; raises BadDirectory or BadPlan, and trusts no file that is not in the manifest.
+
+    `root` is where this node's allowed_signers are, which say who must have signed the manifest.
+    """
+    place = _place(path)
+    text = _read(path, place, MANIFEST)
+    signature = _read(path, place, SIGNATURE, LARGEST_SIGNATURE) if os.path.lexists(f"{place}/{SIGNATURE}") else None
+    vouched = signer(path, text, signature, root)
     node, digests = _manifest(path, text)
     files = {MANIFEST: text}
     for name, digest in digests.items():
-        content = _read(path, name)
+        content = _read(path, place, name)
         if hashlib.sha256(content).hexdigest() != digest:
             raise BadDirectory(path, f"{name} is not the file that {MANIFEST} tells of (its SHA-256 differs)", _AGAIN)
         files[name] = content
-    if os.path.lexists(f"{path}/{SIGNATURE}"):
-        files[SIGNATURE] = _read(path, SIGNATURE)
+    if signature is not None:
+        files[SIGNATURE] = signature
     if PLAN not in digests:
         raise BadDirectory(path, f"{MANIFEST} does not name {PLAN}", _AGAIN)
     where = f"{path}/{PLAN}"
@@ -55,7 +67,7 @@ def load(path: str) -> NodeDirectory:
         raise BadDirectory(path, f"{PLAN} is not UTF-8 ({error.reason})", _AGAIN) from error
     if plan.node != node:
         raise BadDirectory(path, f"{PLAN} is for node {plan.node!r}, {MANIFEST} for node {node!r}", _AGAIN)
-    return NodeDirectory(path, checked(plan, where, frozenset(digests)), files)
+    return NodeDirectory(path, checked(plan, where, frozenset(digests)), files, vouched)
 
 
 def _manifest(path: str, text: bytes) -> tuple[str, dict[str, str]]:
@@ -83,22 +95,32 @@ def _manifest(path: str, text: bytes) -> tuple[str, dict[str, str]]:
     return str(document.get("node")), files
 
 
-def _read(path: str, name: str) -> bytes:
-    directory = path
-    for part in name.split("/")[:-1]:
-        directory += f"/{part}"
-        _trusted_directory(path, directory)
+def _place(path: str) -> str:
+    """Give where the directory is, once and for all, if nobody else can put another one there."""
+    place = os.path.realpath(path)
     try:
-        found = Root(os.path.realpath(path)).read(f"/{name}")
+        place = followed(path)
+        if os.path.isdir(place):  # noqa: PTH112 - strings, as everywhere here
+            return place
+    except Untrusted as error:
+        raise _distrusted(path, place, error) from error
+    except OSError as error:
+        raise BadDirectory(path, f"{path}: {error.strerror}", _missing_remedy(MANIFEST)) from error
+    raise BadDirectory(path, f"{path} is not a directory", _missing_remedy(MANIFEST))
+
+
+def _read(path: str, place: str, name: str, most: int = LARGEST) -> bytes:
+    try:
+        require_below(place, name)
+        found = Root(place).read(f"/{name}", most)
+    except Untrusted as error:
+        raise _distrusted(path, place, error) from error
     except NotPlain as error:
         raise BadDirectory(path, str(error.strerror), _AGAIN) from error
     except OSError as error:
         raise BadDirectory(path, f"{name} cannot be read ({error.strerror})", "run podlan as root") from error
     if found is None:
         raise BadDirectory(path, f"{name} is missing", _missing_remedy(name))
-    if found.link is not None:
-        raise BadDirectory(path, f"{name} is a symbolic link", _AGAIN)
-    _trusted(path, name, found.owner[0], found.mode)
     return found.content
 
 
@@ -108,18 +130,9 @@ def _missing_remedy(name: str) -> str:
     return _AGAIN
 
 
-def _trusted_directory(path: str, directory: str) -> None:
-    try:
-        found = os.stat(directory, follow_symlinks=directory == path)  # noqa: PTH116 - strings, as everywhere here
-    except OSError as error:
-        raise BadDirectory(path, f"{directory}: {error.strerror}", _missing_remedy(MANIFEST)) from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise BadDirectory(path, f"{directory} is not a directory", _missing_remedy(MANIFEST))
-    _trusted(path, directory, found.st_uid, found.st_mode)
-
-
-def _trusted(path: str, name: str, owner: int, mode: int) -> None:
-    if owner not in (0, os.geteuid()):
-        raise BadDirectory(path, f"{name} belongs to user {owner}", f"chown -R root {path}, if you trust what is in it")
-    if mode & 0o022:
-        raise BadDirectory(path, f"others can write {name}", f"chmod -R go-w {path}, if you trust what is in it")
+def _distrusted(path: str, place: str, error: Untrusted) -> BadDirectory:
+    if not error.remedy:
+        return BadDirectory(path, str(error), _AGAIN)
+    inside = place and f"{error.path}/".startswith(f"{place}/")
+    what = f"-R {shlex.quote(path)}" if inside else shlex.quote(error.path)
+    return BadDirectory(path, str(error), f"{error.remedy} {what}, if you trust what is in it")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SUFFIX = ".podlan-tmp"
 """Ending of files that are being written: no CNI loader (.conf, .conflist, .json) and no systemd reads it."""
 
+LARGEST = 256 << 20
+"""Bytes of a file that is read: more than any plugin has, and who can write one must not fill root's memory."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -80,18 +82,25 @@ class Root:
         finally:
             os.close(here)
 
-    def read(self, path: str) -> FileState | None:
-        """Give the file, None where there is none; raises NotPlain for a directory, a device and the like."""
+    def read(self, path: str, most: int = LARGEST) -> FileState | None:
+        """Give the file, None where there is none; raises NotPlain for a directory, a device and the like.
+
+        `most`: bytes, more of which are no such file either.
+        """
         try:
             with self._parent(path) as (parent, name):
                 found = os.stat(name, dir_fd=parent, follow_symlinks=False)
                 if stat.S_ISLNK(found.st_mode):
                     return FileState(link=os.readlink(name, dir_fd=parent))
-                if not stat.S_ISREG(found.st_mode):
-                    raise NotPlain(errno.EINVAL, f"{self.shown(path)} is not a regular file")
-                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-                with os.fdopen(descriptor, "rb") as file:
-                    content = file.read()
+                _require_regular(self.shown(path), found.st_mode)
+                # Whatever has taken its place since: a pipe must not block, and its owner and mode are what count.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                with os.fdopen(os.open(name, flags, dir_fd=parent), "rb") as file:
+                    found = os.fstat(file.fileno())
+                    _require_regular(self.shown(path), found.st_mode)
+                    content = file.read(most + 1)
+                if len(content) > most:
+                    raise NotPlain(errno.EFBIG, f"{self.shown(path)} is larger than {most} bytes")
                 return FileState(content, stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
         except FileNotFoundError:
             return None
@@ -195,5 +204,9 @@ def _refuse_other_kinds(shown: str, name: str, parent: int) -> None:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode):
             raise NotPlain(errno.ELOOP, f"{shown} is a symbolic link, podlan writes through none")
-        if not stat.S_ISREG(found.st_mode):
-            raise NotPlain(errno.EINVAL, f"{shown} is not a regular file")
+        _require_regular(shown, found.st_mode)
+
+
+def _require_regular(shown: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotPlain(errno.EINVAL, f"{shown} is not a regular file")

@@ -13,8 +13,10 @@ from podlan.diagnostics import Exit, PodlanError, Severity
 from podlan.node._errors import NotReady, Stopped
 from podlan.node.backoff import Backoff, pause
 from podlan.node.directory import MANIFEST, load
+from podlan.node.files import Root
 from podlan.node.metrics import Metrics, write
 from podlan.node.reconcile import reconcile
+from podlan.node.signing import ALLOWED_SIGNERS, SIGNATURE
 from podlan.node.suspects import Suspects
 from podlan.records import dataclass
 
@@ -50,10 +52,17 @@ class Pause:
     at_least: float = 0.0
 
 
-def signature(path: str) -> object:
-    """Give what changes whenever the directory is delivered anew, None where there is no manifest."""
+def edition(settings: Settings) -> object:
+    """Give what changes whenever the directory is delivered or signed anew, or others may sign; None without it."""
+    manifest = f"{settings.path}/{MANIFEST}"
+    signers = Root(settings.options.root).shown(ALLOWED_SIGNERS)
+    found = [_stamp(path) for path in (manifest, f"{settings.path}/{SIGNATURE}", signers)]
+    return found if found[0] else None
+
+
+def _stamp(path: str) -> object:
     try:
-        found = os.stat(f"{path}/{MANIFEST}")  # noqa: PTH116 - pathlib costs 10 ms
+        found = os.stat(path)  # noqa: PTH116 - pathlib costs 10 ms
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -97,7 +106,7 @@ class Keeper:
 
         Raises what only a person can mend, until a run has succeeded.
         """
-        reloading = self._ready and self._read != signature(self._settings.path)
+        reloading = self._ready and self._read != edition(self._settings)
         if reloading:
             self._systemd.reloading()
         if self._good is not None and time.monotonic() < self._again and not reloading:
@@ -125,16 +134,16 @@ class Keeper:
         self._good = self._newest
         return self._applied(result, since, is_repair=self._good == good)
 
-    def _load(self, path: str) -> NodeDirectory:
-        now = signature(path)
+    def _load(self, path: str, root: Root) -> NodeDirectory:
+        now = edition(self._settings)
         if self._newest is None or now != self._read:
             self._newest, self._read = None, now
-            self._newest = load(path)
+            self._newest = load(path, root)
             self._metrics.node = self._newest.plan.node
             self._events.concern(one.plan for one in (self._newest, self._good) if one is not None)
         return self._newest
 
-    def _reconcile(self, read: Callable[[str], NodeDirectory]) -> Result:
+    def _reconcile(self, read: Callable[[str, Root], NodeDirectory]) -> Result:
         try:
             result = reconcile(self._settings.path, self._options, read)
         finally:
@@ -163,7 +172,7 @@ class Keeper:
         if "problem" in self._said:
             self._once("kept", Severity.WARNING, "this node is kept as it was planned before")
         try:
-            result = self._reconcile(lambda _: good)
+            result = self._reconcile(lambda *_: good)
         except PodlanError as error:
             self._metrics.runs["failed"] += 1
             self._once("not kept", Severity.ERROR, str(error))
@@ -184,7 +193,8 @@ class Keeper:
             self._metrics.last_success = self._metrics.last_run
             if not self._ready:
                 self._ready = True
-                self._voice.say(Severity.NOTE, f"{result.node} is as planned, and watched from now on")
+                whose = f", signed by {result.signer}" if result.signer else ""
+                self._voice.say(Severity.NOTE, f"{result.node} is as planned{whose}, and watched from now on")
                 self._systemd.tell("READY=1")
             self._systemd.tell(
                 f"STATUS={result.node} is as planned; operations that repaired it: {self._metrics.repairs}"

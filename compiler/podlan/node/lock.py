@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from podlan.node._errors import Busy, Unusable
+from podlan.node.trust import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ _POLL = 0.05  # seconds
 def turn(root: Root, seconds: float) -> Iterator[None]:
     """Hold the lock until the block, or the process, ends; raises Busy when others hold it longer than `seconds`."""
     path = root.shown(LOCK)
-    descriptor = _opened(path)
+    descriptor = _opened(root, path)
     try:
         end = time.monotonic() + seconds
         while not _taken(descriptor):
@@ -43,7 +44,7 @@ def turn(root: Root, seconds: float) -> Iterator[None]:
 def watching(root: Root) -> Iterator[None]:
     """Show that this process watches, until the block or the process ends."""
     path = root.shown(f"{_WATCHES}/{os.getpid()}")
-    descriptor = _opened(path)
+    descriptor = _opened(root, path)
     try:
         # Shared: in another PID namespace, a process of the same number may watch too.
         fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -74,12 +75,15 @@ def watchers(root: Root) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _opened(path: str) -> int:
+def _opened(root: Root, path: str) -> int:
+    require_own(root.directory)
     try:
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib costs 10 ms
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)  # who can open it can hold it for ever
     except OSError as error:
         raise Unusable(path, error) from error
+    return descriptor
 
 
 def is_held(root: Root) -> bool:

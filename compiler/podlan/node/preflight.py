@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from podlan.node.altnames import taken
 from podlan.node.codes import CODES, finding
+from podlan.node.managers import managers
 from podlan.node.observe import bare, wanted_route
 from podlan.node.removal import is_own_link, link_of
 from podlan.node.state import STATE
@@ -226,4 +227,5 @@ _CHECKS: tuple[Check, ...] = (
     _ipv6,
     _sysctls,
     _needs,
+    managers,
 )

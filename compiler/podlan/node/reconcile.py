@@ -22,6 +22,7 @@ from podlan.node.lock import turn
 from podlan.node.observe import Observed, observe
 from podlan.node.preflight import another_node, exit_code, missing_privileges, preflight
 from podlan.node.release import Install
+from podlan.node.trust import require_own
 from podlan.records import dataclass
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from podlan.node.filediff import FileChanges
     from podlan.node.operations import Operation
     from podlan.node.release import Supply
+    from podlan.node.signing import Signer
     from podlan.node.state import State
     from podlan.plan import Plan
 
@@ -63,7 +65,7 @@ class Result:
     """What a run did, or in a preview would do: the operations' texts in order, and what there is to say.
 
     `pending` are the commands that the next run gives: units that an earlier one, or this, could not restart, and
-    plugins that could not be had.
+    plugins that could not be had. `signer`: who signed the directory, where this node asks for it.
     """
 
     node: str
@@ -72,6 +74,7 @@ class Result:
     restarted: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    signer: Signer | None = None
 
     @property
     def changed(self) -> bool:
@@ -128,20 +131,22 @@ class Run:
         return diff(self.directory.plan, self.last, observed, unfinished=self.unfinished)
 
 
-def reconcile(path: str, options: Options, read: Callable[[str], NodeDirectory] = load) -> Result:
+def reconcile(path: str, options: Options, read: Callable[[str, Root], NodeDirectory] = load) -> Result:
     """Make this node match the directory; raises a PodlanError that says why it does not, with nothing changed.
 
-    `read` gives the directory, once it is this run's turn.
+    `read` gives the directory, once it is this run's turn, as far as this node may believe it.
     """
     root = Root(options.root)
     with contextlib.nullcontext() if options.preview else turn(root, options.patience):
+        if options.preview:
+            require_own(options.root)
         earlier: tuple[Finding, ...] = ()
         try:
             if not options.preview:
                 stop_on(list(missing_privileges()))
                 earlier = tuple(interrupted(root))
                 recover(root)
-            directory = read(path)
+            directory = read(path, root)
             last = state.recall(root)
             with Kernel(root) as kernel:
                 return _reconcile(Run(directory, last, root, kernel, unfinished.is_open(root), earlier), options)
@@ -184,6 +189,7 @@ def _reconcile(run: Run, options: Options) -> Result:
         tuple(str(operation) for operation in operations),
         (*findings, *supply.findings),
         pending=supply.pending,
+        signer=run.directory.signer,
     )
     if options.preview:
         return replace(result, pending=(*result.pending, *services.commands(run.last.restart)))

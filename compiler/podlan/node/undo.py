@@ -85,7 +85,7 @@ def _known(root: Root, kernel: Kernel) -> _Known:
     noted = (binary for memory in state.MEMORIES for binary in release.brought(root, memory))
     last = replace(last, binaries=(*last.binaries, *(binary for binary in noted if binary.path not in there)))
     try:
-        copy = load(root.shown(COPY))
+        copy = load(root.shown(COPY), root)
     except PodlanError:
         return _Known(last, None)
     there = {record.path for record in last.files}

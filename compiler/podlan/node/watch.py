@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from podlan.node.events import Events
 from podlan.node.files import Root
-from podlan.node.keeper import Keeper, Settings, signature
+from podlan.node.keeper import Keeper, Settings, edition
 from podlan.node.lock import watching
 from podlan.node.notify import Systemd, Voice
 
@@ -31,7 +31,7 @@ def watch(settings: Settings) -> None:
     # Subscribed before the first look, so that nothing happens unseen between the two.
     with watching(Root(settings.options.root)), Events() as events, _Signals() as signals:
         keeper = Keeper(settings, events, systemd, voice)
-        _Loop(settings.path, events, signals, systemd, keeper).go()
+        _Loop(settings, events, signals, systemd, keeper).go()
         systemd.tell("STOPPING=1", "STATUS=stopped; what was applied stays")
 
 
@@ -80,13 +80,13 @@ class _Signals:
 class _Loop:
     """Decides when to run; all moments are those of the monotonic clock, infinite for what has not happened."""
 
-    def __init__(self, path: str, events: Events, signals: _Signals, systemd: Systemd, keeper: Keeper) -> None:
-        self._path = path
+    def __init__(self, settings: Settings, events: Events, signals: _Signals, systemd: Systemd, keeper: Keeper) -> None:
+        self._settings = settings
         self._events = events
         self._signals = signals
         self._systemd = systemd
         self._keeper = keeper
-        self._manifest = signature(path)
+        self._edition = edition(settings)
         self._first = self._latest = self._delivered = math.inf
         self._next = self._hold = 0.0
 
@@ -114,9 +114,9 @@ class _Loop:
         select.select(descriptors, [], [], min(seconds, _LOOK, self._systemd.beat))
         self._signals.drain()
         self._listen()
-        manifest = signature(self._path)
-        if manifest != self._manifest:
-            self._manifest, self._delivered = manifest, time.monotonic()
+        newest = edition(self._settings)
+        if newest != self._edition:
+            self._edition, self._delivered = newest, time.monotonic()
 
     def _listen(self) -> None:
         for event in self._events.read():

@@ -1,7 +1,8 @@
 """What of an output is podlan's: the files that a directory's manifest lists, and the marker that names the site.
 
 The directories are `nodes/NODE`, one a node, and `cluster`, what the whole cluster gets. Everything else belongs to
-others, also inside these directories, and is neither changed nor removed.
+others, also inside these directories, and is neither changed nor removed; but a node's signature goes with the
+manifest that it is for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NODES = "nodes"
 CLUSTER = "cluster"
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
 MARKER = "site.json"
 _MARKER_VERSION = 1
 

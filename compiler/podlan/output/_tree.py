@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podlan.output._errors import CannotWrite
-from podlan.output._owned import MANIFEST, MARKER, NODES, directories, listed
+from podlan.output._owned import CLUSTER, MANIFEST, MARKER, NODES, SIGNATURE, directories, listed
 from podlan.output._reader import Reader
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def _orphans(reader: Reader, trees: Mapping[str, Mapping[str, bytes]], out: Path
             continue  # of others, who may have links and directories of any name
         if files and manifest == files.get(MANIFEST):
             continue
-        for path in listed(directory, manifest):
+        paths = listed(directory, manifest)
+        # Of another manifest than the one that comes, a signature is worth nothing.
+        for path in [SIGNATURE, *paths] if paths and directory != CLUSTER else paths:
             name = f"{directory}/{path}"
             if path not in files and reader.has(name):
                 yield name

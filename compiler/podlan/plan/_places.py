@@ -28,6 +28,9 @@ WRITABLE = (
 )
 """Directories end in /, files are whole, and * stands for any ending."""
 
+_NEVER = ("/etc/podlan/allowed_signers", "/etc/podlan/node", "/run/podlan/lock")
+"""What decides whom podlan believes, what it applies at boot and whose turn it is: these and what lies below them."""
+
 INSTALLABLE = ("/opt/", "/usr/lib/cni/", "/usr/libexec/cni/", "/usr/local/", "/var/lib/rancher/")
 """Directories, further than which no plan installs programs: those in which runtimes look for CNI plugins."""
 
@@ -39,6 +42,8 @@ def may_install(path: str) -> bool:
 
 def may_write(path: str) -> bool:
     """Tell whether a plan may write a file at this absolute path, which holds no '..'."""
+    if any(f"{path}/".startswith(f"{place}/") for place in _NEVER):
+        return False
     return any(
         path == place or (place.endswith(("/", "*")) and path.startswith(place.rstrip("*"))) for place in WRITABLE
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -87,7 +88,7 @@ Exit codes:
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what warnings are about, and who signed NODEDIR, too.")
 @click.pass_context
 def reconcile(
     ctx: click.Context,
@@ -116,6 +117,7 @@ def reconcile(
     is. A second run does nothing.
 
     NODEDIR is by default the copy that the first run made, /etc/podlan/node (below --root).
+    Where /etc/podlan/allowed_signers is, nothing is applied that none of its keys has signed (`podlan sign`).
 
     \b
       podlan reconcile --dry-run output/nodes/node-1    what it would do, as ip commands
@@ -146,10 +148,7 @@ def reconcile(
     _refuse(ctx, {"--resync": resync, "--metrics": metrics}, "needs --watch")
     _refuse(ctx, {"--confirm": confirm if preview else None}, "goes without --check and --dry-run")
     result = run(path, options)
-    for found in result.findings:
-        if not quiet or found.severity is Severity.ERROR:
-            hint = f"; {found.hint}" if verbose and found.hint else ""
-            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
+    _remark(result, quiet=quiet, verbose=verbose)
     if form == "json":
         click.echo(_json(result, preview=preview))
     elif not quiet:
@@ -193,6 +192,15 @@ def _watch(
     watch(Settings(path, options, resync or _RESYNC, metrics or "", quiet=quiet, verbose=verbose))
 
 
+def _remark(result: Result, *, quiet: bool, verbose: bool) -> None:
+    if verbose and result.signer:
+        click.echo(f"note: {result.node} is signed by {result.signer}", err=True)
+    for found in result.findings:
+        if not quiet or found.severity is Severity.ERROR:
+            hint = f"; {found.hint}" if verbose and found.hint else ""
+            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
+
+
 def _print(result: Result, *, preview: bool) -> None:
     # A preview's lines are for sh to run: what is not a command is a comment.
     for line in result.operations:
@@ -210,6 +218,7 @@ def _print(result: Result, *, preview: bool) -> None:
 def _json(result: Result, *, preview: bool) -> str:
     document = {
         "node": result.node,
+        "signer": asdict(result.signer) if result.signer else None,
         "changed": result.changed and not preview,
         "differs": preview and not result.idle,
         "operations": list(result.operations),

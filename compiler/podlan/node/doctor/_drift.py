@@ -29,7 +29,7 @@ def drift(case: Case) -> Iterator[Finding]:
         yield told("PL670", f"{case.root.shown(path)} is not as planned", place=case.root.shown(path))
     try:
         options = Options(root=case.root.directory, preview=True)
-        result = reconcile(case.directory.path, options, lambda _: case.directory)
+        result = reconcile(case.directory.path, options, lambda *_: case.directory)
     except Stopped as stop:
         yield from stop.findings
         yield from cni_findings(case.directory, case.last, case.root)

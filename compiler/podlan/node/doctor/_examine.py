@@ -49,7 +49,7 @@ def examine(path: str, root: str, *, ask: bool) -> tuple[Finding, ...]:
     Raises a PodlanError where the directory or podlan's record cannot be read.
     """
     files = Root(root)
-    directory = load(path)
+    directory = load(path, files)
     last = state.recall(files)
     try:
         with Kernel(files) as kernel:

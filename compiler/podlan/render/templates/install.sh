@@ -74,6 +74,28 @@ strange=$(find "$here" \( ! -type d ! -type f \) -o -perm -020 -o -perm -002 -o 
 manifest=$here/manifest.json
 [ -f "$manifest" ] || fail 4 "$manifest is missing; name the script in a node's directory as compiled"
 
+# vouched: who may sign for this machine has signed, as podlan reconcile asks too. It keeps out what was never signed;
+# of a directory in which somebody changed this very script, only podlan reconcile can tell.
+vouched() {
+    strange=$(find "${signers%/*/*}" "${signers%/*}" "$signers" -prune \
+        \( -type l -o -perm -020 -o -perm -002 -o \( ! -user 0 ! -user "$me" \) \))
+    [ -z "$strange" ] || fail 4 "others can write $(echo "$strange" | sed 1q), or it is a symbolic link"
+    [ -f "$signers" ] || fail 4 "$signers is not a regular file"
+    for keygen in /usr/bin/ssh-keygen /bin/ssh-keygen /usr/local/bin/ssh-keygen; do
+        [ ! -x "$keygen" ] || break
+    done
+    [ -x "$keygen" ] || fail 4 "$signers asks for signatures, and there is no ssh-keygen: install openssh-client"
+    [ -f "$manifest.sig" ] || fail 4 "$here is not signed, and $signers asks for it: podlan sign"
+    "$keygen" -Y find-principals -s "$manifest.sig" -f "$signers" > "$work/signers" 2> "$work/why" || : > "$work/signers"
+    while read -r principal; do
+        "$keygen" -Y verify -n podlan -I "$principal" -s "$manifest.sig" -f "$signers" \
+            < "$manifest" > /dev/null 2> "$work/why" && return
+    done < "$work/signers"
+    fail 4 "$manifest.sig is of nobody in $signers who may sign this manifest: $(sed 1q "$work/why")"
+}
+signers=$root/etc/podlan/allowed_signers
+if [ -e "$signers" ] || [ -L "$signers" ]; then vouched; fi
+
 # digests MANIFEST: in the form that sha256sum reads.
 digests() { sed -n 's/^    "\(.*\)": "\([0-9a-f]\{64\}\)",\{0,1\}$/\2  \1/p' "$1"; }
 digests "$manifest" > "$work/digests"
@@ -106,6 +128,7 @@ pending=$root/run/podlan/install-restarts
 if [ -z "$preview" ]; then
     mkdir -p "$root/run/podlan"
     if command -v flock > /dev/null; then
+        (umask 077 && : >> "$root/run/podlan/lock")
         exec 9>> "$root/run/podlan/lock"
         flock -w 30 9 || fail 75 "another run holds $root/run/podlan/lock"
     fi
@@ -412,7 +435,8 @@ keep() {
 }
 
 kept() {
-    for name in $names manifest.json; do
+    for name in $names manifest.json manifest.json.sig; do
+        [ -e "$here/$name" ] || continue
         cmp -s "$here/$name" "$copy/$name" || return 1
     done
     [ -z "$(find "$copy" -perm -020 -o -perm -002)" ]
