@@ -363,7 +363,8 @@ def test_an_installation_killed_anywhere_is_finished_by_the_next(net, local, cal
                 assert content in (binary(name, "1.4.0"), binary(name, "1.5.0")), number
         assert (net.root / CNI[1:]).exists() <= set(NAMES).issubset(installed(net)), number
         done = net.reconcile(directory)
-        assert done.stderr == "", number
+        # Killed between the journal and its guard, it is taken back by the next run, which has nothing to undo.
+        assert done.stderr == "" or "taken back first, operations: 0" in done.stderr, number
         assert installed(net) == versions("1.5.0"), number
         assert not list(net.root.rglob(f"*{SUFFIX}*")), number
         assert net.reconcile(directory).stdout.startswith("nothing to do"), number
