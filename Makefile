@@ -11,6 +11,8 @@ LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-lin
 BENCH_PACKAGES := $(LAB_PACKAGES) net-tools
 TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssh-client openssl procps runc shellcheck \
     strace systemd systemd-container
+# The virtual machine's kernel is Debian's for clouds, downloaded and unpacked below .venv, not installed.
+VM_PACKAGES := busybox-static cpio iproute2 iputils-ping kmod qemu-system-common qemu-system-x86
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
@@ -23,7 +25,7 @@ IFSTATE := .venv/ifstate/bin/ifstatecli
 .PHONY: help
 help: ## list the tasks
 	@echo 'usage: make TASK'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: root lab-packages venv ## the example site in network namespaces on this machine, with real CNI plugins (root)
@@ -45,6 +47,10 @@ test-newer-plugins: root test-packages venv ## what a newer release of the CNI p
 	@.ci/plugins .venv/cni-plugins
 	@PODLAN_CNI_RELEASE=1.9.1 PODLAN_CNI_PLUGINS="$$PWD/.venv/cni-plugins/usr/lib/cni" \
 		$(BIN)/python -m pytest tests/oracle/test_networks.py tests/oracle/test_newer_plugins.py
+
+.PHONY: e2e-vm
+e2e-vm: root vm-packages venv ## VLANs on a kernel that has them, in a virtual machine in software: minutes (root)
+	@$(BIN)/python tests/vm/machine.py .venv/vm $(BIN)/python tests/vm/vlans.py
 
 .PHONY: setup
 setup: test-packages venv ## what the other tasks need: Debian packages and .venv (root, if packages are missing)
@@ -113,6 +119,10 @@ lab-packages:
 .PHONY: test-packages
 test-packages:
 	@.ci/packages $(TEST_PACKAGES)
+
+.PHONY: vm-packages
+vm-packages:
+	@.ci/packages $(VM_PACKAGES)
 
 .PHONY: bench-packages
 bench-packages:

@@ -27,6 +27,8 @@ FALLBACK_METRIC = 1024
 """With `move`: the child's prefix route wins over the master's, and a default route through the master stays."""
 
 _IPV4, _IPV6 = 4, 6
+_IPV6_LEAST_MTU = 1280
+"""With less the kernel takes IPv6 off an interface, its settings too (net/ipv6/addrconf.c)."""
 _HOST_PREFIX = {4: 32, 6: 128}
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -137,7 +139,12 @@ def _network(node: ResolvedNode, strands: tuple[Strand, ...]) -> Plan:
         via, altname = attachment.access.via, attachment.master.altname
         # Not asked for means left alone: somebody else may want the flag.
         promisc = attachment.master.promisc or None
-        links.append(Link(attachment.interface, "master", promisc=promisc, altnames=(altname,) if altname else ()))
+        mtu = attachment.mtu or 0
+        altnames = (altname,) if altname else ()
+        links.append(_master(attachment, promisc=promisc, altnames=altnames, mtu=mtu))
+        is_small = 0 < mtu < _IPV6_LEAST_MTU
+        if attachment.vlan and not is_small:
+            sysctls |= _unadvertised(attachment.interface)
         if via == "none":
             continue
         links.append(
@@ -148,6 +155,7 @@ def _network(node: ResolvedNode, strands: tuple[Strand, ...]) -> Plan:
                 mode=attachment.master.mode,
                 mac=child_mac(attachment, [wire.shim for wire in wires if wire.shim is not None]),
                 alias=f"podlan: {via} of {attachment.name}",
+                mtu=mtu,
             )
         )
         build = _shim(attachment.child, wires) if via == "shim" else _move(attachment.child, attachment, wires)
@@ -156,21 +164,46 @@ def _network(node: ResolvedNode, strands: tuple[Strand, ...]) -> Plan:
         services = bool(node.cluster.service_cidr) and strand is strands[0]
         forwards = services or any(item.type == "portmap" for item in attachment.master.chain)
         has_ipv6 = any(wire.shim is not None and wire.family == _IPV6 for wire in wires)
-        sysctls |= _sysctls(via, attachment.interface, attachment.child, has_ipv6=has_ipv6, forwards=forwards)
+        sysctls |= _sysctls(
+            via, attachment.interface, attachment.child, has_ipv6=has_ipv6, is_small=is_small, forwards=forwards
+        )
     return Plan(
         node.name,
         links=tuple(links),
         addresses=tuple(addresses),
         routes=tuple(routes),
         sysctls=sysctls,
-        probes=tuple(
-            Probe(_way_out(strand.attachment, wire), str(wire.subnet.gateway))
-            for strand in hosted
-            for wire in strand.wires
-            if wire.subnet.gateway is not None
-        ),
+        probes=tuple(dict.fromkeys(probe for strand in hosted for probe in _probes(strand))),
         identity=tuple(str(address) for strand in hosted for address in strand.attachment.addresses),
     )
+
+
+def _master(attachment: Attachment, *, promisc: bool | None, altnames: tuple[str, ...], mtu: int) -> Link:
+    if not attachment.vlan:
+        return Link(attachment.interface, "master", promisc=promisc, altnames=altnames, mtu=mtu)
+    return Link(
+        attachment.interface,
+        "vlan",
+        promisc=promisc,
+        master=attachment.link,
+        alias=f"podlan: VLAN {attachment.vlan} of {attachment.name}",
+        altnames=altnames,
+        mtu=mtu,
+        vlan=attachment.vlan,
+    )
+
+
+def _probes(strand: Strand) -> Iterator[Probe]:
+    """Give who must still answer: first the gateways, then those that the site names.
+
+    They are asked through the link that leads to them afterwards: where an address moves, that is the child.
+    """
+    attachment = strand.attachment
+    gateways = [wire.subnet.gateway for wire in strand.wires if wire.subnet.gateway is not None]
+    for address in (*gateways, *attachment.probes):
+        wire = next((wire for wire in strand.wires if address in wire.subnet.cidr), None)
+        link = _way_out(attachment, wire) if wire is not None else attachment.interface
+        yield Probe(link, str(address), attachment.probe_timeout)
 
 
 def _way_out(attachment: Attachment, wire: Wire) -> str:
@@ -206,7 +239,7 @@ def _move(child: str, attachment: Attachment, wires: tuple[Wire, ...]) -> tuple[
     return addresses + beside[0], routes + beside[1]
 
 
-def _sysctls(via: str, master: str, child: str, *, has_ipv6: bool, forwards: bool) -> dict[str, str]:
+def _sysctls(via: str, master: str, child: str, *, has_ipv6: bool, is_small: bool, forwards: bool) -> dict[str, str]:
     settings: dict[str, str] = {}
     if via == "move":
         settings |= {f"net/ipv4/conf/{name}/rp_filter": "2" for name in (master, child)}
@@ -217,15 +250,19 @@ def _sysctls(via: str, master: str, child: str, *, has_ipv6: bool, forwards: boo
     if has_ipv6:
         # A child begins with the node's default; where that is off, it would refuse its address.
         settings[f"net/ipv6/conf/{child}/disable_ipv6"] = "0"
-    # A router's advertisement must not put an address or a default route on the child.
-    settings[f"net/ipv6/conf/{child}/accept_ra"] = "0"
-    settings[f"net/ipv6/conf/{child}/autoconf"] = "0"
+    if not is_small:
+        settings |= _unadvertised(child)
     if forwards:
         settings["net/ipv4/ip_forward"] = "1"
         # The kernel sends redirects where `all` or the interface allows it (ip-sysctl, send_redirects).
         settings["net/ipv4/conf/all/send_redirects"] = "0"
         settings[f"net/ipv4/conf/{child}/send_redirects"] = "0"
     return settings
+
+
+def _unadvertised(link: str) -> dict[str, str]:
+    """Let no router's advertisement put an address or a default route on a link that podlan makes."""
+    return {f"net/ipv6/conf/{link}/{key}": "0" for key in ("accept_ra", "autoconf")}
 
 
 def pod_routes(plan: Blueprint, strand: Strand, wire: Wire) -> Iterator[dict[str, str]]:

@@ -11,7 +11,10 @@ from podlan.plan import PLAN_VERSION, Address, BadPlan, Cni, EnvFlags, File, Lin
 NODE = "10.0.0.2"
 PLAN = Plan(
     "node-1",
-    links=(Link("eth0", "master", promisc=True), Link("macvlan0", "macvlan", master="eth0", mac="02:00:00:00:00:01")),
+    links=(
+        Link("eth0", "master", promisc=True),
+        Link("macvlan0", "macvlan", master="eth0", mac="02:00:00:00:00:01", mtu=1400),
+    ),
     addresses=(
         Address("macvlan0", "10.0.0.1/32", announce=True),
         Address("eth0", "10.0.0.2/24", metric=512, adopt=True),
@@ -23,7 +26,7 @@ PLAN = Plan(
         File("/etc/y", env_flags=EnvFlags("ARGS", ("--a=1",))),
         File("/etc/rc.local", mode="0755", block=("sh x",)),
     ),
-    probes=(Probe("eth0", "10.0.0.254"),),
+    probes=(Probe("eth0", "10.0.0.254"), Probe("eth0", "10.0.0.253", 30)),
     identity=(NODE, "fd00::2"),
     cni=Cni("/etc/cni/net.d/x.conflist", ("/opt/cni/bin/macvlan",)),
 )
@@ -52,7 +55,10 @@ def test_a_plan_survives_its_json_form():
         ({"links": [{"name": "eth0"}]}, r"plan.json.links\[0\]: kind is missing"),
         ({"links": [{"name": "eth0", "kind": "bridge"}]}, r"links\[0\].kind: not one of master, macvlan"),
         ({"links": [{"name": "eth0", "kind": "master", "promisc": 1}]}, "not true or false"),
+        ({"links": [{"name": "eth0", "kind": "master", "mtu": 67}]}, "not an MTU"),
         ({"addresses": [{"link": "a", "address": "b", "metric": -1}]}, "not a metric"),
+        ({"probes": [{"link": "a", "address": "b", "timeout": 0}]}, "not a number of seconds"),
+        ({"probes": [{"link": "a", "address": "b", "timeout": True}]}, "not a number of seconds"),
         ({"sysctls": {"net/x": 1}}, r"sysctls.net/x: not a string"),
         ({"files": [{"path": "/x", "envFlags": {"variable": "A"}}]}, r"envFlags: flags is missing"),
     ],

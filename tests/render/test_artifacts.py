@@ -40,6 +40,25 @@ def test_every_boot_script_passes_shellcheck_and_parses_in_dash(site, tmp_path):
         subprocess.run(["dash", "-n", script], check=True)
 
 
+def test_a_node_with_a_vlan_waits_for_its_link_and_leaves_the_vlan_to_podlan(project):
+    project.change("interface: eth0", "vlan: {link: eno1, id: 101}, altname: lan0")
+    for last in range(1, 4):
+        project.change(f"address: 10.0.0.{last}", "boot: systemd")
+    project.compile()
+    node = project.out / "nodes/node-1"
+    for argv in (["shellcheck"], ["dash", "-n"]):
+        subprocess.run([*argv, node / "boot.sh"], check=True)
+    script = (node / "boot.sh").read_text(encoding="utf-8")
+    assert "wait_for eno1 is_there eno1\n" in script
+    assert "wait_for eno1.101" not in script
+    files = {path.name: path.read_text(encoding="utf-8") for path in node.rglob("*") if path.is_file()}
+    assert "After=network-online.target sys-subsystem-net-devices-eno1.device\n" in files["podlan-reconcile.service"]
+    assert "Unmanaged=yes" in files["05-podlan-eno1.101.network"]
+    manager = (node / "rootfs/etc/NetworkManager/conf.d/20-podlan.conf").read_text(encoding="utf-8")
+    assert "+=interface-name:eno1.101;interface-name:macvlan0\n" in manager
+    assert "net/ipv6/conf/eno1.101/accept_ra = 0" in files["zz-podlan.conf"]
+
+
 def test_every_unit_passes_systemd_analyze(project, tmp_path):
     project.change("interface: eth0", "interface: bond-0.101")
     project.compile()

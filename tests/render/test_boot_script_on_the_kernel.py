@@ -209,3 +209,18 @@ def test_the_boot_script_takes_the_nodes_address_with_any_prefix_length(nets, tm
     net.batch("node", [f"addr del {NODE}/24 dev eth0", f"addr add {NODE}/16 dev eth0"])
     net.run("node", "sh", impatient(OWN[kind], tmp_path))
     assert SHIM in net.ip("addr", "show", "dev", "macvlan0")
+
+
+@pytest.mark.parametrize("mtu", ["1400", "576"])
+def test_both_give_the_child_its_mtu(nets, tmp_path, mtu):
+    """576 is too small for IPv6, so that the child has no settings of it."""
+    directory = compiled("shim", tmp_path, mtu=("    mode: bridge\n", f"    mode: bridge\n    mtu: {mtu}\n"))
+    booted, reconciled = nets
+    booted.ip(*f"{CHILD} bridge".split())
+    for _ in range(2):
+        booted.run("node", "sh", directory / "boot.sh")
+        assert f" mtu {mtu} " in booted.ip("link", "show", "dev", "macvlan0")
+    reconciled.reconcile(directory)
+    assert f" mtu {mtu} " in reconciled.ip("link", "show", "dev", "macvlan0")
+    assert "nothing to do" in reconciled.reconcile(directory).stdout
+    assert "+ ip " not in booted.reconcile(directory).stdout

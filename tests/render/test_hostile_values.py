@@ -129,7 +129,15 @@ def namespaced(document, text):
     document["masters"]["storage"] = {**SECONDARY, "namespace": text}
 
 
+def tagged(document, text):
+    del document["masters"]["uplink"]["interface"]
+    document["masters"]["uplink"]["vlan"] = {"link": text, "id": 7}
+    for node in document["nodes"].values():
+        del node["address"]
+
+
 FIELDS = {
+    "masters.uplink.vlan.link": tagged,
     "site": at("site"),
     "cni.name": at("cni", "name"),
     "cni.fileName": at("cni", "fileName", wrap=lambda text: f"{text}.conflist"),
@@ -288,7 +296,7 @@ TIGHT = {
         ("serviceCIDR", "clusterDNS", "avoid", "nameservers", "pool", "address", "addresses", "ranges", "range", "dst"),
         "an address, a network or a range, read as such and written anew",
     ),
-    **dict.fromkeys(("gw", "cidr", "gateway", "dhcp"), "as above"),
+    **dict.fromkeys(("gw", "cidr", "gateway", "dhcp", "probes"), "as above"),
     **dict.fromkeys(("was", "subnets", "profiles"), "the name of something that must be there, or was"),
 }
 """Keys for text in which nothing free can stand, and why."""

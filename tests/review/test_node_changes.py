@@ -84,6 +84,10 @@ HOST = {
         with_link(mode="passthru"),
         ("host-link", "high", "link macvlan0 is recreated: mode bridge -> passthru"),
     ),
+    "a VLAN": (
+        replace(PLAN, links=(Link("eth0", "vlan", master="eno1", vlan=7), PLAN.links[1])),
+        ("host-link", "high", "link eth0 is recreated: master -> vlan 7 on eno1"),
+    ),
     "another mode": (
         with_link(mode="vepa"),
         ("host-link", "medium", "link macvlan0 changes in place: mode bridge -> vepa"),
@@ -91,6 +95,10 @@ HOST = {
     "another MAC": (
         with_link(mac="02:00:00:00:00:01"),
         ("host-link", "medium", "link macvlan0 changes in place: MAC 02:70:0a:00:00:c7 -> 02:00:00:00:00:01"),
+    ),
+    "an MTU": (
+        with_link(mtu=1400),
+        ("host-link", "low", "link macvlan0 changes in place: MTU its master's -> 1400"),
     ),
     "another alias": (
         with_link(alias="x"),
@@ -206,6 +214,8 @@ def different(value: object, name: str) -> object:
         "promisc": False,
         "mac": "02:00:00:00:00:09",
         "metric": 7,
+        "mtu": 1400,
+        "vlan": 101,
         "release": RELEASE,
         "runtime": Runtime("containerd", "/etc/cni/net.d", "/opt/cni/bin"),
     }

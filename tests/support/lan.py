@@ -16,9 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import podlan.node.change
-import podlan.node.reconcile  # noqa: F401 - imported here once, not in each fork
+import podlan.node.reconcile
+from podlan.diagnostics import PodlanError
 from podlan.node._kernel import import_pyroute2
 from podlan.node.command import main
+from podlan.node.undo import undo
 from podlan.plan import Address, Link, Plan, Probe, Route, encode
 
 import_pyroute2()
@@ -222,6 +224,28 @@ class Net:
             return done
 
         return finish
+
+    def done_with(self, plan, **options):
+        """Reconcile, or undo without a plan, with options that no command has; give the operations, or the error."""
+        directory = self.directory(plan) if plan is not None else None
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            with contextlib.suppress(BaseException), os.fdopen(writing, "w") as told:
+                with open(f"/run/netns/{self.prefix}node", "rb") as file:  # noqa: PTH123 - a descriptor is what is wanted
+                    assert ctypes.CDLL(None).setns(file.fileno(), 0) == 0
+                given = podlan.node.reconcile.Options(root=str(self.root), **options)
+                try:
+                    done = podlan.node.reconcile.reconcile(str(directory), given) if directory else undo(given)
+                    told.write("\n".join(done.operations))
+                except PodlanError as error:
+                    told.write(f"error: {error}")
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            text = told.read()
+        os.waitpid(pid, 0)
+        return text
 
     def directory(self, plan, sources=None):
         return write_directory(self.home / f"in-{next(_numbers)}", plan, sources)

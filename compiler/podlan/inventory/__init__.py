@@ -5,7 +5,7 @@ from podlan.inventory._files import OwnFile
 from podlan.inventory._kubelet import Role
 from podlan.inventory._load import load
 from podlan.inventory._models import Cluster, Cni, Inventory, Master, PodRoute, Subnet
-from podlan.inventory._site import Attachment, ResolvedNode, Site
+from podlan.inventory._site import Attachment, ResolvedNode, Site, vlan_name
 from podlan.inventory._support import cni_version, newest_for_plugins, newest_for_runtime
 from podlan.inventory._values import IP, AddressRange, Network, Version
 
@@ -30,4 +30,5 @@ __all__ = [
     "load",
     "newest_for_plugins",
     "newest_for_runtime",
+    "vlan_name",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from podlan.inventory._chain import Chained
 from podlan.inventory._files import OwnFile
@@ -25,6 +26,7 @@ from podlan.inventory._values import (
     NetworkName,
     NodeName,
     PluginsUrl,
+    ProbeTimeout,
     Range,
     Reason,
     ServerAddress,
@@ -231,11 +233,45 @@ class HostAccess(Section):
     )
 
 
+class Vlan(Section):
+    """A VLAN whose interface podlan makes on the nodes."""
+
+    link: InterfaceName = Field(
+        description="The nodes' interface on which the VLAN's tagged frames come", examples=["eno1", "bond0"]
+    )
+    id: int = Field(ge=1, le=4094, description="The VLAN's number", examples=[101])
+
+
+class NodeVlan(Section):
+    """What is particular about a VLAN on one node."""
+
+    link: InterfaceName | None = Field(
+        None, description="The interface that the VLAN comes by on this node", examples=["ens192"]
+    )
+
+
 class Master(Silencing):
     """A parent interface on the nodes, and the subnets it carries."""
 
-    interface: InterfaceName = Field(
-        description="The nodes' interface on the LAN: 'master' in the CNI file", examples=["eth0", "bond0.101"]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["interface"], "properties": {"interface": {"type": "string"}}},
+                {"required": ["vlan"], "properties": {"vlan": {"type": "object"}}},
+            ]
+        }
+    )
+
+    vlan: Vlan | None = Field(
+        None,
+        description="Make the interface: a VLAN's, on another interface of the nodes",
+        examples=[{"link": "eno1", "id": 101}],
+    )
+    interface: InterfaceName | None = Field(
+        None,
+        description="The nodes' interface on the LAN, 'master' in the CNI file; default: LINK.ID of its vlan",
+        examples=["eth0", "bond0.101"],
+        validate_default=True,
     )
     subnets: list[Name] = Field(
         min_length=1,
@@ -249,7 +285,7 @@ class Master(Silencing):
     )
     mtu: Mtu | None = Field(
         None,
-        description="MTU of pods' interfaces in bytes, at most the master's; default: the master's",
+        description="MTU of pods' interfaces in bytes, and of a VLAN made by podlan; default: the master's own",
         examples=[1500],
     )
     secondary: bool = Field(
@@ -288,6 +324,7 @@ class Master(Silencing):
     promisc: bool = Field(
         default=False, description="Make the interface promiscuous; bridge mode needs it only on some hypervisors"
     )
+
     pods_per_node: Pods | None = Field(
         None,
         description="How many pod addresses a slice has that nobody pinned; nodes override it by pods",
@@ -297,11 +334,27 @@ class Master(Silencing):
         "aligned", description="aligned: a power of two, few shim routes; packed: the exact number"
     )
     fragmented: bool = Field(default=False, description="Allow a slice of several ranges where no single one is free")
+    probes: list[HostAddress] = Field(
+        [],
+        max_length=16,
+        description="Addresses on this LAN that, beside the gateway, must still answer after a node was changed",
+        examples=[["172.16.129.1"], ["172.16.129.1", "fd00:129::1"]],
+    )
+    probe_timeout: ProbeTimeout = Field(
+        1, description="How many seconds such an address and the gateway have to answer", examples=[5]
+    )
     host_access: HostAccess = Field(
         HostAccess(),
         description="How a host and its own pods reach each other",
         examples=[{"via": "shim", "interface": "macvlan0"}, {"via": "none"}],
     )
+
+    @field_validator("interface")
+    @classmethod
+    def _is_somewhere(cls, interface: str | None, info: ValidationInfo) -> str | None:
+        if interface is None and info.data.get("vlan", ...) is None:  # one with a mistake of its own is told as such
+            raise PydanticCustomError("podlan_missing", "Field required")
+        return interface
 
 
 class NodeHostAccess(Section):
@@ -322,6 +375,9 @@ class NodeMaster(Section):
         description="The interface's name on this node, where it is another than the master's",
         examples=["ens192"],
     )
+    vlan: NodeVlan = Field(
+        NodeVlan(), description="What is particular about the VLAN on this node", examples=[{"link": "ens192"}]
+    )
     addresses: list[HostAddress] = Field(
         [],
         max_length=2,
@@ -330,6 +386,17 @@ class NodeMaster(Section):
     )
     mtu: Mtu | None = Field(
         None, description="MTU of pods' interfaces in bytes, at most the interface's own", examples=[9000]
+    )
+    probes: list[HostAddress] | None = Field(
+        None,
+        max_length=16,
+        description="Addresses that must still answer after a change of this node, instead of the master's",
+        examples=[["172.16.129.1"]],
+    )
+    probe_timeout: ProbeTimeout | None = Field(
+        None,
+        description="How many seconds they have to answer, where it is another time than the master's",
+        examples=[5],
     )
     host_access: NodeHostAccess = Field(
         NodeHostAccess(),

@@ -73,6 +73,8 @@ def findings(error: ValidationError, source: Source) -> list[Finding]:
 def _finding(detail: ErrorDetails, source: Source) -> Finding:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail.get("input")
     path, at_key = _path(detail["loc"]), _is_about_key(detail)
+    if kind == "podlan_missing":
+        kind = "missing"
     if at_key:
         path = path[:-1]
     if at_key or kind in ("extra_forbidden", "missing"):

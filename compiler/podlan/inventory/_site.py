@@ -46,6 +46,12 @@ class Attachment:
     mtu: int | None = None
     mac: str | None = None
     child: str = "macvlan0"
+    link: str = ""
+    """Of a VLAN that podlan makes: the interface that its frames come by."""
+    vlan: int = 0
+    """Its number; 0 where the operating system makes the interface."""
+    probes: tuple[IP, ...] = ()
+    probe_timeout: int = 1
 
     @property
     def access(self) -> HostAccess:
@@ -218,10 +224,14 @@ def _attach(inventory: Inventory, name: str, layers: list[Profile]) -> Attachmen
     attachment = Attachment(
         name,
         master,
-        master.interface,
+        master.interface or "",
+        link=master.vlan.link if master.vlan else "",
+        vlan=master.vlan.id if master.vlan else 0,
         pods=master.pods_per_node,
         mtu=master.mtu,
         child=master.host_access.interface or (_child(name) if master.secondary else "macvlan0"),
+        probes=tuple(master.probes),
+        probe_timeout=master.probe_timeout,
     )
     only = len(inventory.masters) == 1
     for layer in layers:
@@ -229,7 +239,12 @@ def _attach(inventory: Inventory, name: str, layers: list[Profile]) -> Attachmen
             attachment = _shorthand(attachment, layer)
         if name in layer.masters:
             attachment = _override(attachment, layer.masters[name])
-    return attachment
+    return attachment if attachment.interface else replace(attachment, interface=vlan_name(attachment))
+
+
+def vlan_name(attachment: Attachment) -> str:
+    """Give the name that a VLAN's interface has where nobody gives it another."""
+    return f"{attachment.link}.{attachment.vlan}"
 
 
 def _shorthand(attachment: Attachment, layer: Profile) -> Attachment:
@@ -247,9 +262,12 @@ def _override(attachment: Attachment, override: NodeMaster) -> Attachment:
     return replace(
         attachment,
         interface=override.interface or attachment.interface,
+        link=(attachment.vlan and override.vlan.link) or attachment.link,
         addresses=tuple(override.addresses) or attachment.addresses,
         pods=attachment.pods if override.pods is None else override.pods,
         ranges=tuple(override.ranges) or attachment.ranges,
         mtu=override.mtu or attachment.mtu,
         mac=override.host_access.mac or attachment.mac,
+        probes=attachment.probes if override.probes is None else tuple(override.probes),
+        probe_timeout=override.probe_timeout or attachment.probe_timeout,
     )

@@ -342,6 +342,8 @@ FileName = Annotated[
 ]
 Mtu = Annotated[int, Field(ge=68, le=65535)]
 """From 68, the least of IPv4 (RFC 791, ETH_MIN_MTU), to the most that the kernel's macvlan takes (ETH_MAX_MTU)."""
+ProbeTimeout = Annotated[int, Field(ge=1, le=60)]
+"""Seconds. A neighbour answers in milliseconds; a switch that learns anew (spanning tree) may take half a minute."""
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """A DNS label (RFC 1123), which Kubernetes wants of namespaces and most objects' names."""
 PluginsUrl = Annotated[

@@ -68,6 +68,11 @@ def topology(site: Site, output: Path) -> Topology:
 
 
 def _wire(site: Site, node: ResolvedNode, attachment: Attachment) -> Wire:
+    if attachment.vlan:
+        raise Unsupported(
+            f"{attachment.interface} of {node.name} is a VLAN that podlan makes, and a lab's wires have no VLANs",
+            f"try a copy of the site in which masters.{attachment.name} has an interface and no vlan",
+        )
     subnets = [site.subnets[name] for name in attachment.master.subnets]
     addresses, gateways = [], []
     for address in attachment.addresses:

@@ -36,6 +36,11 @@ def checked(plan: Plan, where: str, known: frozenset[str]) -> Plan:
         _release(plan.release, where)
     links = tuple(_link(link, where) for link in plan.links)
     names = _names(links, where)
+    made = {link.name for link in links if link.kind != "master"}
+    for link in links:
+        parents = [one for one in links if one.name == link.master]
+        if link.master in made and not (link.kind == "macvlan" and parents[0].kind == "vlan"):
+            raise BadPlan(where, f"{link.name} would hang on {link.master}, which is made itself")
     if plan.identity and not any(link.kind == "master" for link in links):
         raise BadPlan(where, "there is no master that could have the node's own addresses")
     used = [
@@ -75,14 +80,18 @@ def _names(links: Sequence[Link], where: str) -> set[str]:
 
 
 def _link(link: Link, where: str) -> Link:
-    for name in (link.name, *([link.master] if link.kind == "macvlan" else []), *link.altnames):
+    for name in (link.name, *([link.master] if link.kind != "master" else []), *link.altnames):
         if not _INTERFACE.fullmatch(name) or not name.isprintable() or name in (".", ".."):
             raise BadPlan(where, f"{name!r} is not an interface's name")
     mac = link.mac.lower()
     if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1):
         raise BadPlan(where, f"{link.name}: {link.mac!r} is not a unicast MAC address")
-    if link.altnames and link.kind != "master":
+    if link.altnames and link.kind == "macvlan":
         raise BadPlan(where, f"{link.name}: only a master gets altnames")
+    if (link.kind == "vlan") != bool(link.vlan) or (link.vlan and (mac or link.master == link.name)):
+        raise BadPlan(
+            where, f"{link.name}: a VLAN has a number and a link of its own, no MAC, and nothing else has one"
+        )
     if not link.alias.isprintable():
         raise BadPlan(where, f"{link.name}: the alias cannot be printed")
     # In mode passthru child and master share one MAC: setting the child's would change the master's.

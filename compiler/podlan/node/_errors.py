@@ -102,7 +102,10 @@ class NotReady(Stopped):
 
 
 class RolledBack(PodlanError):
-    """An operation, or the check after the last one, failed; all is as it was."""
+    """An operation, or the check after the last one, failed; all is as it was.
+
+    `reach` says whether the node reaches again what it reached before, once that was asked.
+    """
 
     exit_code: ClassVar[int] = Exit.FAILED
 
@@ -110,9 +113,10 @@ class RolledBack(PodlanError):
         super().__init__(what, reason)
         self.what = what
         self.reason = reason
+        self.reach = ""
 
     def __str__(self) -> str:
-        return f"failed, rolled back: {self.what}: {self.reason}"
+        return f"failed, rolled back: {self.what}: {self.reason}{self.reach and f'; {self.reach}'}"
 
 
 class NotConfirmed(RolledBack):
@@ -122,11 +126,11 @@ class NotConfirmed(RolledBack):
         super().__init__("podlan confirm", f"ended by {signal}" if signal else "it did not come in time")
 
     def __str__(self) -> str:
-        return f"not confirmed: {self.reason}; all is taken back"
+        return f"not confirmed: {self.reason}; all is taken back{self.reach and f'; {self.reach}'}"
 
 
 class RollbackFailed(PodlanError):
-    """An operation failed and so did taking back the earlier ones."""
+    """An operation failed and so did taking back the earlier ones; `reach` as above."""
 
     exit_code: ClassVar[int] = Exit.ROLLBACK_FAILED
 
@@ -135,10 +139,14 @@ class RollbackFailed(PodlanError):
         self.what = what
         self.reason = reason
         self.left = tuple(left)
+        self.reach = ""
 
     def __str__(self) -> str:
         left = "".join(f"\n  not undone: {line}" for line in self.left)
-        return f"failed, and the rollback failed too: {self.what}: {self.reason}{left}\nrun podlan reconcile again"
+        reach = f"\n{self.reach}" if self.reach else ""
+        return (
+            f"failed, and the rollback failed too: {self.what}: {self.reason}{left}{reach}\nrun podlan reconcile again"
+        )
 
 
 def _sentence(finding: Finding) -> str:

@@ -154,6 +154,12 @@ class Kernel:
         # A kernel without the kind's module ignores the filter.
         return [message for message in messages if message.get(("linkinfo", "kind")) == kind]
 
+    def listening(self, index: int) -> tuple[str, ...]:
+        """Give the unicast MACs that a link takes frames for beside its own: children in any namespace ask for them."""
+        messages = self._dump(lambda: self._netlink.fdb("dump", ifindex=index))
+        macs = [str(message.get("lladdr") or "") for message in messages if message["ifindex"] == index]
+        return tuple(sorted({mac.lower() for mac in macs if mac and not int(mac[:2], 16) & 1}))
+
     def addresses(self, index: int | None = None) -> list[Any]:
         """Give the messages of all addresses, or of those on one link."""
         return self._dump(lambda: self._netlink.get_addr(**({} if index is None else {"index": index})))

@@ -28,10 +28,11 @@ class AddressAdd:
     address: str
     metric: int = 0
     master: str = ""
+    protocol: int = PROTOCOL
 
     def do(self, kernel: Kernel) -> None:
-        """Add it with podlan's protocol number."""
-        _add_address(kernel, AddressState(self.link, self.address, self.metric, PROTOCOL))
+        """Add it with podlan's protocol number, where the kernel keeps one."""
+        _add_address(kernel, AddressState(self.link, self.address, self.metric, self.protocol))
 
     def undo(self, kernel: Kernel) -> None:
         """Delete it if it is there, after the neighbours were told who has it from now on."""

@@ -69,8 +69,9 @@ def altname_changes(plan: Plan, last: State, observed: Observed) -> Iterator[Alt
         yield AltnameDelete(link, altname)
     for wanted in plan.links:
         state = observed.links.get(wanted.name)
+        has = (state.name, *state.altnames) if state is not None else ()
         for altname in wanted.altnames:
-            if state is not None and altname not in (state.name, *state.altnames):
+            if (state is not None or wanted.kind == "vlan") and altname not in has:
                 yield AltnameAdd(wanted.name, altname)
 
 

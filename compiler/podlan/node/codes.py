@@ -32,9 +32,9 @@ CODES: dict[str, Code] = {
     ),
     "PL602": Code(
         "the kernel is too old",
-        "macvlan came with Linux 3.9; an address that moves needs a metric, which addresses have since 4.18; "
-        "altnames of a master came with 5.5",
-        "macvlan needs Linux 3.9, metrics of addresses 4.18, altnames 5.5",
+        "macvlan came with Linux 3.9, altnames of a master with 5.5, metrics of IPv6 addresses with 4.18; in the place "
+        "of what else a plan needs (metrics of IPv4 addresses, 4.18, and their protocol, 5.18) podlan knows something",
+        "use a newer kernel; or, for a second name, take altname from the inventory",
         Exit.ENVIRONMENT,
     ),
     "PL603": Code(
@@ -312,6 +312,37 @@ CODES: dict[str, Code] = {
         "a DHCP client asks on podlan's link",
         "it would give the link an address and the node a default route that are not in the plan",
         "stop it there: `denyinterfaces LINK` in /etc/dhcpcd.conf, or end the dhclient that was started for it",
+        None,
+    ),
+    "PL650": Code(
+        "pods' MTU is larger than their master's",
+        'the kernel gives no child more than its master has, and the plugin refuses each pod: "invalid MTU"',
+        "raise the interface's own MTU, with that of the switch; or lower mtu in the inventory",
+        Exit.NOT_READY,
+    ),
+    "PL651": Code(
+        "a VLAN is there under another name",
+        "the kernel gives the frames of one tag to one interface; podlan neither renames nor removes what others made",
+        "remove it, or give the VLAN that name in the inventory (interface)",
+        Exit.FAILED,
+    ),
+    "PL652": Code(
+        "others hang on a VLAN that must be made anew",
+        "its number or its link has changed; the kernel deletes pods' interfaces along with the VLAN that they are on",
+        "drain the node (kubectl drain), and run podlan again",
+        Exit.FAILED,
+    ),
+    "PL653": Code(
+        "a VLAN stays for others' sake",
+        "the kernel deletes pods' interfaces along with the VLAN that they are on",
+        "when they are gone, the next run removes it",
+        None,
+    ),
+    "PL654": Code(
+        "a VLAN that podlan is to make is others'",
+        "podlan uses it and changes nothing of it; but from the next boot on networkd and NetworkManager leave it "
+        "alone, as podlan's files tell them to, so that who made it may no longer look after it",
+        "name it in the inventory as the master's interface, without vlan; or have the others no longer make it",
         None,
     ),
     "PL655": Code(

@@ -10,8 +10,11 @@ from podlan.node.altnames import altname_changes
 from podlan.node.links import LinkAdd, LinkSet
 from podlan.node.observe import bare, wanted_route
 from podlan.node.operations import SysctlWrite
+from podlan.node.prefixes import prefixes_away
 from podlan.node.removal import link_of, removals, remove_link
 from podlan.node.routes import RouteReplace
+from podlan.node.vlans import going_first, made_links
+from podlan.plan import PROTOCOL
 from podlan.records import dataclass
 
 if TYPE_CHECKING:
@@ -36,11 +39,11 @@ class Situation:
     """Children that the neighbours may know under another MAC, or not at all."""
 
     def children(self) -> Iterator[Link]:
-        """Give the plan's macvlan children."""
-        return (link for link in self.plan.links if link.kind == "macvlan")
+        """Give the links that podlan makes: VLANs first, then macvlan children, which may hang on them."""
+        return iter(made_links(self.plan))
 
     def is_child(self, name: str) -> bool:
-        """Tell whether a link is one of the plan's children."""
+        """Tell whether a link is one that podlan makes."""
         return any(link.name == name for link in self.children())
 
     def handover(self, address: Address) -> str:
@@ -56,13 +59,13 @@ def diff(plan: Plan, last: State, observed: Observed, *, unfinished: bool = Fals
 
     `unfinished`: a run before this one was killed, and may have told the neighbours nothing.
     """
-    recreated = [observed.links[link.name] for link in plan.links if _must_recreate(link, observed)]
+    recreated = going_first(plan, last, observed)
     gone = {link.name for link in recreated}
     first = [operation for link in recreated for operation in remove_link(link, observed, last)]
     failed = [state for state in observed.addresses if _must_readd(state, plan) and state.link not in gone]
     first += [AddressDelete(state) for state in failed]
     seen = _without_addresses(_without(observed, gone), failed)
-    children = [link for link in plan.links if link.kind == "macvlan"]
+    children = made_links(plan)
     situation = Situation(
         plan,
         last,
@@ -71,29 +74,22 @@ def diff(plan: Plan, last: State, observed: Observed, *, unfinished: bool = Fals
         quiet=frozenset(link.name for link in children if unfinished or not _is_heard(link, seen)),
     )
     steps = (
-        _altnames,
         _early_sysctls,
         _links,
+        _altnames,
         _late_sysctls,
         _fallback_routes,
         _up,
         _gates,
         _addresses,
         _metrics,
+        _prefixes,
         _routes,
         _promisc,
         _announcements,
     )
     middle = [operation for step in steps for operation in step(situation)]
     return (*first, *middle, *removals(plan, last, seen))
-
-
-def _must_recreate(link: Link, observed: Observed) -> bool:
-    state = observed.links.get(link.name)
-    if link.kind != "macvlan" or state is None:
-        return False
-    # The kernel changes modes in place, but not to or from passthru.
-    return state.master != link.master or (state.mode != link.mode and "passthru" in (state.mode, link.mode))
 
 
 def _must_readd(state: AddressState, plan: Plan) -> bool:
@@ -153,21 +149,37 @@ def _late_sysctls(situation: Situation) -> Iterator[Operation]:
 
 
 def _links(situation: Situation) -> Iterator[Operation]:
+    lowered: list[Operation] = []
     for link in situation.children():
         state = situation.observed.links.get(link.name)
         if state is None:
-            yield LinkAdd(link.name, link.master, link.mode, link.mac)
+            yield LinkAdd(link.name, link.master, link.mode, link.mac, link.mtu, link.vlan)
             alias = ""
         else:
+            mtu = _mtu(link.name, situation)
+            change = LinkSet(link.name, "mtu", str(mtu), str(state.mtu))
+            # No child may have more than its master: a master goes up before them and comes down after them.
+            yield from (change,) if mtu > state.mtu else ()
+            lowered[:0] = (change,) if mtu < state.mtu else ()
             yield from _in_place(link, state)
             alias = state.alias
         # The kernel ignores an alias in the message that creates a link.
         if link.alias and alias != link.alias:
             yield LinkSet(link.name, "alias", link.alias, alias)
+    yield from lowered
+
+
+def _mtu(name: str, situation: Situation) -> int:
+    """Give the MTU that a link is to have: where the plan wants none any more, its master's, which it had at first."""
+    link = next((link for link in situation.children() if link.name == name), None)
+    state = situation.observed.links.get(name)
+    if link is not None and (link.mtu or name in situation.last.mtus):
+        return link.mtu or _mtu(link.master, situation)
+    return state.mtu if state is not None else 0
 
 
 def _in_place(link: Link, state: LinkState) -> Iterator[Operation]:
-    if state.mode != link.mode:
+    if link.kind == "macvlan" and state.mode != link.mode:
         yield LinkSet(link.name, "mode", link.mode, state.mode)
     if link.mac and state.mac != link.mac:
         yield LinkSet(link.name, "mac", link.mac, state.mac)
@@ -201,14 +213,17 @@ def _up(situation: Situation) -> Iterator[Operation]:
 def _gates(situation: Situation) -> Iterator[Operation]:
     moved = {address.link: master for address in situation.plan.addresses if (master := situation.handover(address))}
     for probe in situation.plan.probes:
-        if probe.link in moved and probe.link in situation.quiet:
-            yield Gate(probe.link, moved[probe.link], probe.address)
+        # The first of a link's is the gateway, and one that answers says all there is to know.
+        master = moved.pop(probe.link, "")
+        if master and probe.link in situation.quiet:
+            yield Gate(probe.link, master, probe.address, probe.timeout)
 
 
 def _addresses(situation: Situation) -> Iterator[Operation]:
     for address in situation.plan.addresses:
         if not address.adopt and situation.observed.address(address.link, address.address) is None:
-            yield AddressAdd(address.link, address.address, address.metric, situation.handover(address))
+            protocol = PROTOCOL if situation.observed.abilities.protocols else 0
+            yield AddressAdd(address.link, address.address, address.metric, situation.handover(address), protocol)
 
 
 def _metrics(situation: Situation) -> Iterator[Operation]:
@@ -217,6 +232,10 @@ def _metrics(situation: Situation) -> Iterator[Operation]:
         # Without a prefix route of its own an address has no metric that matters.
         if state is not None and state.prefix_route and state.metric != address.metric:
             yield AddressMetric(state, address.metric)
+
+
+def _prefixes(situation: Situation) -> Iterator[Operation]:
+    return prefixes_away(situation.plan, situation.observed)
 
 
 def _promisc(situation: Situation) -> Iterator[Operation]:

@@ -81,7 +81,7 @@ class Events:
         """Tell from now on what concerns these plans."""
         plans = tuple(plans)
         links = [link for plan in plans for link in plan.links]
-        self._children = frozenset(link.name for link in links if link.kind == "macvlan")
+        self._children = frozenset(link.name for link in links if link.kind != "master")
         self._names = frozenset(name for link in links for name in (link.name, link.master, *link.altnames) if name)
         self._destinations = frozenset(_packed(route.destination) for plan in plans for route in plan.routes)
         self._indexes = self._found()

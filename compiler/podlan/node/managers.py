@@ -31,7 +31,7 @@ _PACKETS = "/proc/self/net/packet"
 
 def managers(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
     """Tell of systemd-networkd, NetworkManager, ifupdown and DHCP clients that have a child, or a moved address."""
-    children = {link.name for link in plan.links if link.kind == "macvlan"}
+    children = {link.name for link in plan.links if link.kind != "master"}
     if _elsewhere(root):
         return
     for name, why in (*((child, "podlan's") for child in sorted(children)), *_disputed(plan, last, observed)):

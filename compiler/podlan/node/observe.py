@@ -6,6 +6,7 @@ import socket
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from podlan.node.abilities import Abilities
 from podlan.plan import PROTOCOL
 from podlan.records import dataclass
 
@@ -18,17 +19,23 @@ if TYPE_CHECKING:
 _UP, _RUNNING, _PROMISC = 0x1, 0x40, 0x100
 _UNICAST = 1
 _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE
+_VLAN_PROTOCOL = 0x8100  # ETH_P_8021Q
 _FAILED, _TENTATIVE = 0x08, 0x40  # IFA_F_DADFAILED, IFA_F_TENTATIVE
 _ONLINK = 4  # RTNH_F_ONLINK
 _IPV6_METRIC = 1024  # what the kernel takes for metric 0
 _IPV6_PREFIX_METRIC = 256
+IPV6_LEAST_MTU = 1280  # RFC 8200, 5; with less the kernel takes IPv6 off an interface
 FOREVER = 0xFFFF_FFFF
 GLOBAL, LINK = 0, 253
 
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """An interface as it is; `master` is the parent of a macvlan child, `controller` the bridge or bond it is in."""
+    """An interface as it is; `master` is the parent of a child or VLAN, `controller` the bridge or bond it is in.
+
+    `vlan` is a VLAN's number; `users` are the MACs, beside its own, for which a VLAN is listening: those of children in
+    any namespace, pods' among them.
+    """
 
     name: str
     index: int
@@ -43,6 +50,9 @@ class LinkState:
     """Up, and with a carrier."""
     promisc: bool = False
     altnames: tuple[str, ...] = ()
+    mtu: int = 0
+    vlan: int = 0
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ class Observed:
     has_ipv6: bool = True
     owners: dict[str, str] = field(default_factory=dict)
     """The links that have the names asked for, by name or altname."""
+    abilities: Abilities = field(default_factory=Abilities)
 
     def address(self, link: str, address: str) -> AddressState | None:
         """Find an address of a link."""
@@ -137,12 +148,18 @@ def wanted_route(route: Route) -> RouteState:
     )
 
 
-def observe(kernel: Kernel, names: Iterable[str], sysctls: Iterable[str], altnames: Iterable[str] = ()) -> Observed:
-    """Look once: the named links and every macvlan, all addresses of them, the main tables, the named sysctls.
+def observe(
+    kernel: Kernel,
+    names: Iterable[str],
+    sysctls: Iterable[str],
+    altnames: Iterable[str] = (),
+    kinds: Iterable[str] = ("macvlan",),
+) -> Observed:
+    """Look once: the named links and all of these kinds, all addresses of them, the main tables, the named sysctls.
 
     `altnames` are names of which it matters who has them.
     """
-    messages = {message.get("ifname"): message for message in kernel.links_of_kind("macvlan")}
+    messages = {message.get("ifname"): message for kind in kinds for message in kernel.links_of_kind(kind)}
     for name in names:
         if name not in messages and (message := kernel.find_link(name)) is not None:
             messages[message.get("ifname")] = message
@@ -173,7 +190,8 @@ def _link(kernel: Kernel, message: Any) -> LinkState:  # noqa: ANN401 - a pyrout
     controller = message.get("master")
     more = message.get("prop_list")
     # A parent in another namespace has an index that means something else here.
-    is_here = kind == "macvlan" and parent and message.get("link_netnsid") is None
+    is_here = kind in ("macvlan", "vlan") and parent and message.get("link_netnsid") is None
+    is_tagged = kind == "vlan" and message.get(("linkinfo", "data", "vlan_protocol")) in (None, _VLAN_PROTOCOL)
     return LinkState(
         name=message.get("ifname"),
         index=message["index"],
@@ -187,6 +205,9 @@ def _link(kernel: Kernel, message: Any) -> LinkState:  # noqa: ANN401 - a pyrout
         running=bool(message["flags"] & _RUNNING),
         promisc=bool(message["flags"] & _PROMISC),
         altnames=tuple(value for name, value in (more["attrs"] if more else ()) if name == "IFLA_ALT_IFNAME"),
+        mtu=message.get("mtu") or 0,
+        vlan=(message.get(("linkinfo", "data", "vlan_id")) or 0) if is_tagged else 0,
+        users=kernel.listening(message["index"]) if kind == "vlan" else (),
     )
 
 

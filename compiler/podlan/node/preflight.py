@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from podlan.node.abilities import ALTNAMES, MACVLAN, METRICS
 from podlan.node.altnames import taken
 from podlan.node.codes import CODES, finding
 from podlan.node.managers import managers
-from podlan.node.observe import bare, wanted_route
+from podlan.node.observe import IPV6_LEAST_MTU, bare, wanted_route
 from podlan.node.removal import is_own_link, link_of
 from podlan.node.state import STATE
+from podlan.node.vlans import vlan_findings
 from podlan.plan import PROTOCOL
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 Check = Callable[["Plan", "State", "Observed", "Root"], Iterator["Finding"]]
 
 _NET_ADMIN, _NET_RAW = 12, 13
-_FIRST_ALTNAMES = (5, 5)
-_FIRST_METRICS = (4, 18)
-_FIRST_MACVLAN = (3, 9)
 _RA = 9  # RTPROT_RA
 
 
@@ -59,32 +57,37 @@ def exit_code(findings: list[Finding]) -> int | None:
 
 
 def _kernel(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
-    del last, observed, root
-    release = os.uname().release
-    match = re.match(r"(\d+)\.(\d+)", release)
-    version = (int(match[1]), int(match[2])) if match else _FIRST_ALTNAMES
-    first = _FIRST_MACVLAN
-    if any(link.altnames for link in plan.links):
-        first = _FIRST_ALTNAMES
-    elif any(address.metric for address in plan.addresses):
-        first = _FIRST_METRICS
-    if version < first:
-        yield finding("PL602", f"Linux {release} cannot do what the plan needs")
+    del last, root
+    can = observed.abilities
+    lacking = []
+    if not can.macvlan and any(link.kind == "macvlan" for link in plan.links):
+        lacking.append((MACVLAN, "macvlan"))
+    if not can.altnames and (names := [altname for link in plan.links for altname in link.altnames]):
+        lacking.append((ALTNAMES, f"second names of links, such as {names[0]}"))
+    if not can.metrics and any(address.metric for address in plan.addresses):  # of IPv6: for IPv4 routes stand in
+        lacking.append((METRICS, "metrics of addresses"))
+    for (major, minor), what in lacking:
+        yield finding("PL602", f"Linux {can.release} has no {what}: that came with {major}.{minor}")
 
 
 def _masters(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
     del last, root
     routed = {route.link for route in plan.routes} | {address.link for address in plan.addresses if address.adopt}
+    tagged = {link.master for link in plan.links if link.kind == "vlan"}  # no VLAN goes up before its link
+    made = {link.name for link in plan.links if link.kind != "master"}
     parents = {link.master for link in plan.links if link.kind == "macvlan"}
-    for name in dict.fromkeys([*(link.name for link in plan.links if link.kind == "master"), *sorted(parents)]):
+    own = [link.name for link in plan.links if link.kind == "master"]
+    for name in dict.fromkeys([*own, *sorted((parents | tagged) - made)]):
         state = observed.links.get(name)
         if state is None:
             yield finding("PL603", f"there is no interface {name}")
             continue
         if not state.up:
-            yield finding("PL605" if name in routed else "PL620", f"{name} is down")
+            yield finding("PL605" if name in routed | tagged else "PL620", f"{name} is down")
         if state.controller and name in parents:
             yield finding("PL606", f"{name} is a port of {state.controller}, so it can have no macvlan child")
+        elif state.controller and name in tagged:
+            yield finding("PL606", f"{name} is a port of {state.controller}: frames of a VLAN are to come by that")
         if os.path.isdir(f"/sys/class/net/{name}/wireless"):  # noqa: PTH112 - pathlib costs 10 ms
             yield finding("PL613", f"{name} is wireless")
 
@@ -105,6 +108,22 @@ def _children(plan: Plan, last: State, observed: Observed, root: Root) -> Iterat
             yield finding("PL608", f"{link.name} exists and is no macvlan ({state.kind or 'a device'})")
         elif state.master != link.master and not is_own_link(state, last):
             yield finding("PL608", f"{link.name} exists and is a child of {state.master or 'another namespace'}")
+
+
+def _vlans(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del root
+    return vlan_findings(plan, last, observed)
+
+
+def _mtus(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
+    del last, root
+    for link in plan.links:
+        state = observed.links.get(link.name)
+        parent = observed.links.get(link.master)
+        if link.kind == "vlan" and parent is not None and parent.mtu < link.mtu:
+            yield finding("PL650", f"{link.name} is to have an MTU of {link.mtu}, and {link.master} has {parent.mtu}")
+        if link.kind == "master" and state is not None and state.mtu < link.mtu:
+            yield finding("PL650", f"pods' MTU is {link.mtu}, and {link.name}, which carries them, has {state.mtu}")
 
 
 def _altnames(plan: Plan, last: State, observed: Observed, root: Root) -> Iterator[Finding]:
@@ -202,7 +221,9 @@ def _sysctls(plan: Plan, last: State, observed: Observed, root: Root) -> Iterato
     for key in plan.sysctls:
         link = link_of(key)
         comes_with_link = link not in (*observed.links, "", "all", "default")
-        off = key.startswith("net/ipv6/") and not observed.has_ipv6
+        state = observed.links.get(link)
+        is_small = state is not None and state.mtu < IPV6_LEAST_MTU  # its IPv6 comes back with the MTU
+        off = key.startswith("net/ipv6/") and (is_small or not observed.has_ipv6)
         if observed.sysctls[key] is None and not comes_with_link and not off:
             yield finding("PL618", f"there is no /proc/sys/{key}")
 
@@ -220,6 +241,8 @@ _CHECKS: tuple[Check, ...] = (
     _masters,
     _identity,
     _children,
+    _vlans,
+    _mtus,
     _altnames,
     _adopted,
     _detection,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit
 from podlan.node import release, services, state, unfinished, verify
 from podlan.node._errors import NotReady, Refused, Stopped, Unusable
 from podlan.node._kernel import Kernel
+from podlan.node.abilities import Abilities, abilities
 from podlan.node.altnames import by_own_names
 from podlan.node.codes import finding
 from podlan.node.copy import KeepCopy, is_kept, recover
@@ -20,9 +21,11 @@ from podlan.node.filediff import file_changes
 from podlan.node.files import Root
 from podlan.node.lock import turn
 from podlan.node.observe import Observed, observe
+from podlan.node.prefixes import fitted
 from podlan.node.preflight import another_node, exit_code, missing_privileges, preflight
 from podlan.node.release import Install
 from podlan.node.trust import require_own
+from podlan.node.vlans import adopting, kept
 from podlan.records import dataclass
 
 if TYPE_CHECKING:
@@ -47,7 +50,8 @@ class Options:
 
     `preview` changes nothing and takes no lock; `wait` seconds for what is not ready; `rename`: this machine may have
     been another node; `patience`: seconds to wait for another run to end; `undo_after`: seconds after which a run that
-    hangs is taken back; `confirm`: seconds for which the network's part waits to be confirmed, 0 for not at all.
+    hangs is taken back; `confirm`: seconds for which the network's part waits to be confirmed, 0 for not at all;
+    `abilities`: those of the kernel.
     """
 
     root: str = "/"
@@ -58,6 +62,7 @@ class Options:
     patience: float = 30.0
     undo_after: float = 30.0
     confirm: float = 0.0
+    abilities: Abilities = field(default_factory=abilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Run:
     root: Root
     kernel: Kernel
     unfinished: bool
+    abilities: Abilities
     earlier: tuple[Finding, ...] = ()
     held: str = ""
 
@@ -110,6 +116,7 @@ class Run:
         names = dict.fromkeys(name for link in plan.links for name in (link.name, link.master) if name) | dict.fromkeys(
             [
                 *last.links,
+                *last.kept,
                 *last.promisc,
                 *(link for link, _ in last.addresses),
                 *(key.partition(" ")[0] for key in last.metrics),
@@ -118,12 +125,21 @@ class Run:
             ]
         )
         promote = [f"net/ipv4/conf/{link.name}/promote_secondaries" for link in plan.links if link.kind == "macvlan"]
-        further = [name for link in plan.links for name in ((link.name,) if link.kind == "macvlan" else link.altnames)]
-        return observe(self.kernel, names, dict.fromkeys([*plan.sysctls, *last.sysctls, *promote]), further)
+        made = {link.name for link in plan.links if link.kind != "master"}
+        further = [*made, *(altname for link in plan.links for altname in link.altnames)]
+        # Where nothing is to be made, marks tell what was.
+        kinds = ("macvlan", "vlan") if not made or any(link.vlan for link in plan.links) else ("macvlan",)
+        seen = observe(self.kernel, names, dict.fromkeys([*plan.sysctls, *last.sysctls, *promote]), further, kinds)
+        return replace(seen, abilities=self.abilities)
 
     def by_own_names(self) -> Run:
         """Give the run with the masters by the names that the kernel shows, as soon as they are there."""
         plan = by_own_names(self.directory.plan, self.kernel)
+        return self if plan is self.directory.plan else replace(self, directory=replace(self.directory, plan=plan))
+
+    def adopting(self, observed: Observed) -> Run:
+        """Give the run with the VLANs that others made, and that fit, as masters."""
+        plan = adopting(self.directory.plan, self.last, observed)
         return self if plan is self.directory.plan else replace(self, directory=replace(self.directory, plan=plan))
 
     def compare(self, observed: Observed) -> tuple[Operation, ...]:
@@ -147,9 +163,11 @@ def reconcile(path: str, options: Options, read: Callable[[str, Root], NodeDirec
                 earlier = tuple(interrupted(root))
                 recover(root)
             directory = read(path, root)
+            directory = replace(directory, plan=fitted(directory.plan, options.abilities))
             last = state.recall(root)
             with Kernel(root) as kernel:
-                return _reconcile(Run(directory, last, root, kernel, unfinished.is_open(root), earlier), options)
+                is_open = unfinished.is_open(root)
+                return _reconcile(Run(directory, last, root, kernel, is_open, options.abilities, earlier), options)
         except OSError as error:  # while looking: what fails while changing is rolled back, and told by its own class
             raise Unusable("cannot look at this node", error) from error
 
@@ -193,7 +211,7 @@ def _reconcile(run: Run, options: Options) -> Result:
     )
     if options.preview:
         return replace(result, pending=(*result.pending, *services.commands(run.last.restart)))
-    intent = _intent(run, files, operations)
+    intent = replace(_intent(run, files, operations), kept=kept(run.directory.plan, run.last, observed))
     if operations:
         options = replace(options, confirm=0.0)  # what is not the network's needs no confirmation
         final, doubts = carry_out(
@@ -217,7 +235,10 @@ def _confirmed(run: Run, observed: Observed, network: tuple[Operation, ...], opt
 
     plan, records = run.directory.plan, run.last.files
     intent = replace(
-        state.intended(run.last, plan, records, network), binaries=run.last.binaries, restart=run.last.restart
+        state.intended(run.last, plan, records, network),
+        binaries=run.last.binaries,
+        restart=run.last.restart,
+        kept=kept(plan, run.last, observed),
     )
     last, doubts = carry_out(run, observed, network, intent, lambda: state.settled(intent, plan, records), options)
     announce(f"confirmed: the network of {plan.node} stays as it is now")
@@ -244,6 +265,7 @@ def _ready(run: Run, files: FileChanges, options: Options, until: float) -> tupl
     while True:
         run = run.by_own_names()
         observed = run.look()
+        run = run.adopting(observed)
         findings = [*first, *preflight(run.directory.plan, run.last, observed, run.root), *files.findings]
         if exit_code(findings) != Exit.NOT_READY or time.monotonic() >= until:
             stop_on(findings, options.wait)
@@ -313,8 +335,11 @@ def carry_out(
 
     if run.unfinished or run.earlier:
         _clean(run)
-    change = Change(run.root, plan.node, operations, intent, settled, verified, options.undo_after, options.confirm)
-    return change.make(run.kernel), tuple(doubts)
+    # A probe, and a gate twice, may be silent for longer than the second that others have.
+    silence = options.undo_after + 2 * max((probe.timeout - 1 for probe in plan.probes), default=0)
+    change = Change(run.root, plan.node, operations, intent, settled, verified, silence, options.confirm)
+    with verify.asking_again(answered, plan, run.look):
+        return change.make(run.kernel), tuple(doubts)
 
 
 def _left_files(run: Run) -> tuple[Operation, ...]:

@@ -14,6 +14,7 @@ from podlan.node.files import FileState, Root
 from podlan.node.links import LinkAdd, LinkDelete, LinkSet
 from podlan.node.observe import AddressState, LinkState, RouteState
 from podlan.node.operations import SysctlWrite
+from podlan.node.prefixes import PrefixAway, PrefixBack
 from podlan.node.routes import RouteDelete, RouteReplace
 from podlan.node.services import Stop
 
@@ -39,6 +40,8 @@ OPERATIONS: dict[str, type[Any]] = {
         Gate,
         RouteReplace,
         RouteDelete,
+        PrefixAway,
+        PrefixBack,
         SysctlWrite,
         AltnameAdd,
         AltnameDelete,

@@ -10,6 +10,7 @@ from podlan.node.addresses import AddressDelete, AddressMetric
 from podlan.node.links import LinkDelete, LinkSet
 from podlan.node.observe import wanted_route
 from podlan.node.operations import SysctlWrite
+from podlan.node.prefixes import KERNEL, prefixes_back
 from podlan.node.routes import RouteDelete, RouteReplace
 from podlan.plan import PROTOCOL
 
@@ -25,12 +26,30 @@ ALIAS = "podlan"
 """How the alias of podlan's own links begins."""
 
 _LINK_AT = 3
-_KERNEL = 2  # RTPROT_KERNEL: routes that come and go with their address
+_SHOWN = 3  # MACs in a message
 
 
 def is_own_link(link: LinkState, last: State) -> bool:
     """Tell whether podlan made, or took over, this link."""
-    return link.kind == "macvlan" and (link.name in last.links or link.alias.startswith(ALIAS))
+    return link.kind in ("macvlan", "vlan") and (link.name in last.links or link.alias.startswith(ALIAS))
+
+
+def hangers(link: LinkState, last: State, observed: Observed) -> list[str]:
+    """Say what of others hangs on a VLAN, in any namespace, and would be lost with it."""
+    if link.kind != "vlan":
+        return []
+    own = [one for one in observed.links.values() if one.master == link.name and is_own_link(one, last)]
+    macs = [mac for mac in link.users if mac not in {link.mac, *(one.mac for one in own)}]
+    found = [f"{one.name} is a child of it" for one in observed.links.values() if one.master == link.name]
+    found = [one for one in found if one not in {f"{mine.name} is a child of it" for mine in own}]
+    found += [f"it is a port of {link.controller}"] if link.controller else []
+    found += [f"pods or others have children of it ({', '.join(macs[:_SHOWN])})"] if macs else []
+    found += [
+        f"it has {state.address}"
+        for state in observed.addresses
+        if state.link == link.name and not state.address.startswith("fe80:")
+    ]
+    return found
 
 
 def link_of(key: str) -> str:
@@ -42,9 +61,12 @@ def link_of(key: str) -> str:
 def removals(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]:
     """Give back and remove, in the order that loses nothing: routes, metrics, addresses, links, flags, sysctls."""
     wanted_links = {link.name for link in plan.links}
-    leaving = [link for link in observed.links.values() if is_own_link(link, last) and link.name not in wanted_links]
+    unwanted = [link for link in observed.links.values() if is_own_link(link, last) and link.name not in wanted_links]
+    leaving = [link for link in unwanted if not hangers(link, last, observed)]
+    leaving.sort(key=lambda link: link.kind == "vlan")  # after the children on it
     names = {link.name for link in leaving}
     touched = wanted_links | set(last.links) | {route.link for route in last.routes}
+    yield from prefixes_back(plan, last, observed)
     # Before podlan's fallback goes, or there would be a moment without a route.
     yield from _lost_displaced(plan, last, observed)
     yield from _routes(plan, last, observed, touched - names)
@@ -55,8 +77,8 @@ def removals(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]
     yield from _addresses(plan, last, observed, touched - names)
     for link in leaving:
         yield from _addresses_of(link, observed)
-        yield _delete(link, observed)
-    yield from _promisc(plan, last, observed)
+        yield from _delete(link, observed)
+    yield from _promisc(plan, last, observed, names)
     yield from _sysctls(plan, last, observed, names)
 
 
@@ -64,12 +86,15 @@ def remove_link(link: LinkState, observed: Observed, last: State) -> Iterator[Op
     """Delete a link with all that is on it, each thing by an operation that can be undone."""
     yield from _routes_of(link, observed, last)
     yield from _addresses_of(link, observed)
-    yield _delete(link, observed)
+    yield from _delete(link, observed)
 
 
-def _delete(link: LinkState, observed: Observed) -> LinkDelete:
+def _delete(link: LinkState, observed: Observed) -> Iterator[Operation]:
     own = ((key, value) for key, value in observed.sysctls.items() if link_of(key) == link.name)
-    return LinkDelete(link, tuple((key, value) for key, value in own if value is not None))
+    if link.kind == "vlan" and link.promisc:
+        # Deleted with its flag on, it would leave its link promiscuous for ever (measured, Linux 6.1).
+        yield LinkSet(link.name, "promisc", "off", "on")
+    yield LinkDelete(link, tuple((key, value) for key, value in own if value is not None))
 
 
 def _routes(plan: Plan, last: State, observed: Observed, links: Iterable[str]) -> Iterator[Operation]:
@@ -94,7 +119,7 @@ def _without_replaced(plan: Plan, observed: Observed) -> tuple[RouteState, ...]:
 
 def _routes_of(link: LinkState, observed: Observed, last: State) -> Iterator[Operation]:
     for route in observed.routes:
-        if route.link == link.name and route.protocol != _KERNEL:
+        if route.link == link.name and route.protocol != KERNEL:
             yield _give_back(route, last, observed)
 
 
@@ -106,7 +131,7 @@ def _give_back(route: RouteState, last: State, observed: Observed) -> Operation:
 def _displaced(key: tuple[str, int], last: State, observed: Observed) -> RouteState | None:
     for route in last.displaced:
         link = observed.links.get(route.link)
-        if route.key == key and link is not None and link.up:
+        if route.key == key and route.protocol != KERNEL and link is not None and link.up:
             return route
     return None
 
@@ -171,8 +196,8 @@ def _handover(link: LinkState | None, state: AddressState, observed: Observed) -
     return link.master
 
 
-def _promisc(plan: Plan, last: State, observed: Observed) -> Iterator[Operation]:
-    managed = {link.name for link in plan.links if link.promisc is not None}
+def _promisc(plan: Plan, last: State, observed: Observed, gone: set[str]) -> Iterator[Operation]:
+    managed = {link.name for link in plan.links if link.promisc is not None} | gone
     for name, before in last.promisc.items():
         state = observed.links.get(name)
         now = "on" if state is not None and state.promisc else "off"

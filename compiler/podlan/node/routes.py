@@ -39,7 +39,7 @@ class RouteReplace:
                 raise
 
     def __str__(self) -> str:
-        return f"ip {_family(self.route)}route {'replace' if self.before else 'add'} {_route_text(self.route)}"
+        return f"ip {_family(self.route)}route {'replace' if self.before else 'add'} {route_text(self.route)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class RouteDelete:
         _route(kernel, "replace", self.route)
 
     def __str__(self) -> str:
-        return f"ip {_family(self.route)}route delete {_route_text(self.route)}"
+        return f"ip {_family(self.route)}route delete {route_text(self.route)}"
 
 
 def _family(route: RouteState) -> str:
@@ -65,6 +65,11 @@ def _family(route: RouteState) -> str:
 
 
 def _route(kernel: Kernel, command: str, route: RouteState) -> None:
+    kernel.route(command, **route_message(kernel, route))
+
+
+def route_message(kernel: Kernel, route: RouteState) -> dict[str, object]:
+    """Give a route as a message has it."""
     attributes: dict[str, object] = {
         "family": route.family,
         "dst": route.destination,
@@ -82,10 +87,11 @@ def _route(kernel: Kernel, command: str, route: RouteState) -> None:
         attributes["flags"] = _ONLINK
     if route.metrics:
         attributes["metrics"] = {"attrs": [list(pair) for pair in route.metrics]}
-    kernel.route(command, **attributes)
+    return attributes
 
 
-def _route_text(route: RouteState) -> str:
+def route_text(route: RouteState) -> str:
+    """Give a route as `ip` writes it."""
     words = ["default" if route.destination.endswith("/0") else route.destination]
     words += ["via", route.gateway] if route.gateway else []
     words += ["dev", route.link, "proto", str(route.protocol)]

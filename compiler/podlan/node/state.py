@@ -13,6 +13,7 @@ from podlan.node.altnames import AltnameAdd
 from podlan.node.links import LinkSet
 from podlan.node.observe import RouteState, wanted_route
 from podlan.node.operations import SysctlWrite
+from podlan.node.prefixes import KERNEL, PrefixAway, shared_prefixes
 from podlan.node.release import Binary
 from podlan.node.routes import RouteReplace
 from podlan.plan import PROTOCOL
@@ -62,7 +63,8 @@ class State:
     where the key came with podlan's own link).
 
     `boot` names the boot and the network namespace that the kernel's part holds for; `restart` are units
-    that still wait for their restart. `altnames` are those that podlan added.
+    that still wait for their restart. `altnames` are those that podlan added, `mtus` the links whose MTU it set,
+    `kept` the VLANs that it made and that stay for others' sake.
     """
 
     node: str = ""
@@ -75,6 +77,8 @@ class State:
     displaced: tuple[RouteState, ...] = ()
     sysctls: dict[str, tuple[str, str]] = field(default_factory=dict)
     altnames: tuple[tuple[str, str], ...] = ()
+    mtus: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     files: tuple[FileRecord, ...] = ()
     binaries: tuple[Binary, ...] = ()
     restart: tuple[str, ...] = ()
@@ -123,6 +127,8 @@ def _state(document: dict[str, Any]) -> State:
         displaced=tuple(_route(route) for route in document["displaced"]),
         sysctls={key: (before, value) for key, (before, value) in document["sysctls"].items()},
         altnames=tuple((link, altname) for link, altname in document.get("altnames", ())),
+        mtus=tuple(document.get("mtus", ())),
+        kept=tuple(document.get("kept", ())),
         files=tuple(_file(record) for record in document["files"]),
         binaries=tuple(Binary(**record) for record in document.get("binaries", ())),
         restart=tuple(document["restart"]),
@@ -179,6 +185,8 @@ def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations:
                 metrics.setdefault(f"{state.link} {state.address}", state.metric)
             case RouteReplace(before=RouteState() as before) if before.protocol != PROTOCOL:
                 displaced[before.key] = before
+            case PrefixAway(route=route):
+                displaced[route.key] = route
             case SysctlWrite(key=key, value=value, before=before):
                 sysctls[key] = (sysctls.get(key, (before or "", ""))[0], value)
     wanted = _applied(last, plan, records)
@@ -187,6 +195,7 @@ def intended(last: State, plan: Plan, records: Iterable[FileRecord], operations:
         links=_union(last.links, wanted.links),
         addresses=_union(last.addresses, wanted.addresses),
         routes=_union(last.routes, wanted.routes),
+        mtus=_union(last.mtus, wanted.mtus),
         files=_both(last.files, wanted.files),
         promisc=promisc,
         metrics=metrics,
@@ -201,12 +210,17 @@ def settled(intent: State, plan: Plan, records: Iterable[FileRecord]) -> State:
     promisc = {link.name for link in plan.links if link.promisc is not None}
     metrics = {f"{address.link} {address.address}" for address in plan.addresses if address.adopt}
     replaced = {wanted_route(route).key for route in plan.routes}
+    shared = shared_prefixes(plan)
     altnames = {(link.name, altname) for link in plan.links for altname in link.altnames}
     return replace(
         _applied(intent, plan, records),
         promisc={name: before for name, before in intent.promisc.items() if name in promisc},
         metrics={key: metric for key, metric in intent.metrics.items() if key in metrics},
-        displaced=tuple(route for route in intent.displaced if route.key in replaced),
+        displaced=tuple(
+            route
+            for route in intent.displaced
+            if ((route.link, route.destination) in shared if route.protocol == KERNEL else route.key in replaced)
+        ),
         sysctls={key: values for key, values in intent.sysctls.items() if key in plan.sysctls},
         altnames=tuple(one for one in intent.altnames if one in altnames),
     )
@@ -217,9 +231,10 @@ def _applied(last: State, plan: Plan, records: Iterable[FileRecord]) -> State:
         last,
         node=plan.node,
         boot=this_boot(),
-        links=tuple(link.name for link in plan.links if link.kind == "macvlan"),
+        links=tuple(link.name for link in plan.links if link.kind != "master"),
         addresses=tuple((address.link, address.address) for address in plan.addresses if not address.adopt),
         routes=tuple(wanted_route(route) for route in plan.routes),
+        mtus=tuple(link.name for link in plan.links if link.mtu and link.kind != "master"),
         files=tuple(records),
     )
 

@@ -25,6 +25,7 @@ from podlan.node.reconcile import Result, Run, carry_out, interrupted, stop_on
 from podlan.node.removal import is_own_link, link_of
 from podlan.node.routes import RouteDelete, RouteReplace
 from podlan.node.services import Stop
+from podlan.node.vlans import vlan_findings
 from podlan.plan import PROTOCOL, Link, Plan, Route
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def undo(options: Options, *, plugins: bool = False) -> Result:
             with Kernel(root) as kernel:
                 known = _known(root, kernel)
                 directory = NodeDirectory(COPY, _nothing(known, kernel), {})
-                run = Run(directory, known.state, root, kernel, unfinished.is_open(root), earlier)
+                is_open = unfinished.is_open(root)
+                run = Run(directory, known.state, root, kernel, is_open, options.abilities, earlier)
                 if (run.unfinished or earlier) and not options.preview:
                     _clean(run)
                 return _undo(run, known, options, plugins=plugins)
@@ -105,7 +107,7 @@ def _clean(run: Run) -> None:
 
 def _nothing(known: _Known, kernel: Kernel) -> Plan:
     """Give the plan that wants nothing; its links are those of others on which something of podlan's may be."""
-    seen = observe(kernel, (), ())
+    seen = observe(kernel, (), (), kinds=("macvlan", "vlan"))
     own = {link.name: link.master for link in seen.links.values() if is_own_link(link, known.state)}
     marked = (message["index"] for message in kernel.addresses() if message.get("proto") == PROTOCOL)
     plan = known.plan or Plan("")
@@ -150,6 +152,7 @@ def _undo(run: Run, known: _Known, options: Options, *, plugins: bool) -> Result
             *findings,
             *_unknown(run, known, observed, operations),
             *_lost(run.last, observed),
+            *vlan_findings(run.directory.plan, run.last, observed),
         ),
     )
     stop_on(list(result.findings))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 from podlan.node import frames
+from podlan.node._errors import RollbackFailed, RolledBack
 from podlan.node.addresses import AddressAdd, Announce, Gate
 from podlan.node.codes import finding
 from podlan.node.observe import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from podlan.diagnostics import Finding
     from podlan.node.observe import Observed
@@ -18,17 +21,36 @@ if TYPE_CHECKING:
     from podlan.node.state import State
     from podlan.plan import Plan, Probe
 
-_SECONDS = 1.0  # for an answer; a neighbour on the same link needs a millisecond
-_CLAIM_SECONDS = 0.3  # as above; all new addresses together cost this once
+_CLAIM_SECONDS = 0.3  # for an answer that is not hoped for; all new addresses together cost this once
 
 
 class NotKept(OSError):
     """The kernel shows something else than what it acknowledged, or a probe no longer answers."""
 
 
-def answering(plan: Plan, observed: Observed, seconds: float = _SECONDS) -> tuple[Probe, ...]:
+def answering(plan: Plan, observed: Observed) -> tuple[Probe, ...]:
     """Give the plan's probes that answer now; a child that is not there yet is asked through its master."""
-    return tuple(probe for probe in plan.probes if _answers(probe, plan, observed, seconds))
+    return _answered((probe, _way(probe, plan, observed)) for probe in plan.probes)
+
+
+@contextlib.contextmanager
+def asking_again(answered: Sequence[Probe], plan: Plan, look: Callable[[], Observed]) -> Iterator[None]:
+    """Let an error that follows a rollback say whether this node reaches again what it reached before the change."""
+    try:
+        yield
+    except (RolledBack, RollbackFailed) as error:
+        with contextlib.suppress(OSError):
+            observed = look()
+            again = _answered((probe, _way(probe, plan, observed)) for probe in answered)
+            error.reach = _reach(answered, again)
+        raise
+
+
+def _reach(answered: Sequence[Probe], again: Sequence[Probe]) -> str:
+    lost = [probe.address for probe in answered if probe not in again]
+    if lost:
+        return f"{', '.join(lost)} answered before and no longer answers, though all was taken back"
+    return f"all that answered before answers again: {', '.join(probe.address for probe in again)}" if again else ""
 
 
 def taken(operations: Iterable[Operation], plan: Plan, last: State, observed: Observed) -> Iterator[Finding]:
@@ -76,13 +98,34 @@ def doubtful(operations: Iterable[Operation], answered: Iterable[Probe]) -> Iter
             )
 
 
-def _answers(probe: Probe, plan: Plan, observed: Observed, seconds: float) -> bool:
-    masters = {link.name: link.master for link in plan.links}
+def _way(probe: Probe, plan: Plan, observed: Observed) -> str:
+    """Give the link through which a probe can be asked now, '' if there is none."""
+    # A child hears what its master hears; a VLAN's link has the frames of another LAN.
+    masters = {link.name: link.master for link in plan.links if link.kind == "macvlan"}
     for name in (probe.link, masters.get(probe.link, "")):
         state = observed.links.get(name)
         if state is not None and state.up:
-            return _is_answered(name, probe.address, seconds)
-    return False
+            return name
+    return ""
+
+
+def _answered(ways: Iterable[tuple[Probe, str]]) -> tuple[Probe, ...]:
+    """Ask all at once, each through its link, so that together they take no longer than the slowest."""
+    asked = [(probe, link) for probe, link in ways if link]
+    heard: set[Probe] = set()
+
+    def ask(probe: Probe, link: str) -> None:
+        if _is_answered(link, probe.address, probe.timeout):
+            heard.add(probe)
+
+    threads = [threading.Thread(target=ask, args=pair) for pair in asked[1:]]
+    for thread in threads:
+        thread.start()
+    for pair in asked[:1]:
+        ask(*pair)
+    for thread in threads:
+        thread.join()
+    return tuple(probe for probe, _ in asked if probe in heard)
 
 
 def _is_answered(link: str, address: str, seconds: float) -> bool:
@@ -92,11 +135,13 @@ def _is_answered(link: str, address: str, seconds: float) -> bool:
         return False
 
 
-def require(left: Sequence[Operation], probes: Iterable[Probe], seconds: float = _SECONDS) -> None:
+def require(left: Sequence[Operation], probes: Iterable[Probe]) -> None:
     """Raise NotKept if operations are left to do, or one of the probes does not answer any more."""
     lacking = [str(operation) for operation in left if not isinstance(operation, Announce)]
     if lacking:
         raise NotKept(5, f"the kernel did not keep {len(lacking)} of the changes: {'; '.join(lacking[:3])}")
+    probes = tuple(probes)
+    still = _answered((probe, probe.link) for probe in probes)
     for probe in probes:
-        if not _is_answered(probe.link, probe.address, seconds):
+        if probe not in still:
             raise NotKept(110, f"{probe.address} answered before the change and no longer answers on {probe.link}")

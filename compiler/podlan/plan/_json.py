@@ -16,6 +16,9 @@ from podlan.plan._model import PLAN_VERSION, Address, Cni, EnvFlags, File, Link,
 
 _T = TypeVar("_T")
 _Parser = Callable[[object, str], Any]
+_LEAST_MTU, _MOST_MTU = 68, 65535  # of IPv4 (RFC 791), and of the kernel's macvlan (ETH_MAX_MTU)
+_LAST_VLAN = 4094  # 4095 is reserved, 0 is no VLAN (IEEE 802.1Q, 9.6)
+_LONGEST = 60  # seconds that a run may wait for one answer
 
 
 class BadPlan(PodlanError):
@@ -138,6 +141,24 @@ def _metric(value: object, where: str) -> int:
     return value
 
 
+def _mtu(value: object, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not _LEAST_MTU <= value <= _MOST_MTU:
+        raise BadPlan(where, f"not an MTU ({_LEAST_MTU} to {_MOST_MTU})")
+    return value
+
+
+def _vlan(value: object, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LAST_VLAN:
+        raise BadPlan(where, f"not a VLAN's number (1 to {_LAST_VLAN})")
+    return value
+
+
+def _seconds(value: object, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LONGEST:
+        raise BadPlan(where, f"not a number of seconds (1 to {_LONGEST})")
+    return value
+
+
 def _one_of(*allowed: str) -> _Parser:
     def parse(value: object, where: str) -> str:
         if value not in allowed:
@@ -164,13 +185,15 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 _LINK = {
     "name": _text,
-    "kind": _one_of("master", "macvlan"),
+    "kind": _one_of("master", "macvlan", "vlan"),
     "promisc": _flag,
     "master": _text,
     "mode": _one_of("bridge", "private", "vepa", "passthru"),
     "mac": _text,
     "alias": _text,
     "altnames": _list(_text),
+    "mtu": _mtu,
+    "vlan": _vlan,
 }
 _ADDRESS = {"link": _text, "address": _text, "metric": _metric, "adopt": _flag, "announce": _flag}
 _ROUTE = {
@@ -206,7 +229,7 @@ _PLAN = {
     "routes": _list(_record(Route, _ROUTE)),
     "sysctls": _texts,
     "files": _list(_record(File, _FILE)),
-    "probes": _list(_record(Probe, {"link": _text, "address": _text})),
+    "probes": _list(_record(Probe, {"link": _text, "address": _text, "timeout": _seconds})),
     "cni": _record(Cni, {"file": _text, "plugins": _list(_text)}),
     "identity": _list(_text),
     "release": _record(Release, _RELEASE),

@@ -23,17 +23,24 @@ class Link:
     `kind` 'master': it exists already; podlan waits for it, sets its promiscuous flag (None: leaves it), gives it
     the `altnames` it lacks (kernel 5.5), and never creates or deletes it. `kind` 'macvlan': podlan's own child of
     `master`, up, with this mode, MAC and alias. In mode passthru the child has its master's MAC, and `mac` is not
-    set. Every link that addresses, routes and probes name stands in the plan's links.
+    set. `kind` 'vlan': podlan's own interface for the frames that `master` has with the tag `vlan`, up, with this
+    alias; what macvlan children and `promisc` want of a master it has, too. One that fits and that others made is
+    used as a master is. Every link that addresses, routes and probes name stands in the plan's links.
+
+    `mtu` in bytes, 0: left alone. A master is never given it: it is what pods' interfaces there have, so that the
+    master needs as much.
     """
 
     name: str
-    kind: Literal["master", "macvlan"]
+    kind: Literal["master", "macvlan", "vlan"]
     promisc: bool | None = None
     master: str = ""
     mode: Mode = "bridge"
     mac: str = ""
     alias: str = ""
     altnames: tuple[str, ...] = ()
+    mtu: int = 0
+    vlan: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +110,14 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """An address that must still answer (ARP for IPv4, neighbour discovery for IPv6) after a change."""
+    """An address that must still answer (ARP for IPv4, neighbour discovery for IPv6) after a change.
+
+    `timeout`: how many seconds it has for that, 1 to 60.
+    """
 
     link: str
     address: str
+    timeout: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from podlan.render._artifact import HEADER, Artifact, Plain, templates, unit_esc
 from podlan.render._release import release_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from podlan.planning import Blueprint
 
@@ -35,7 +35,7 @@ def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
     if plan.node.boot == "rc.local":
         path = _RC_LOCAL.get(plan.node.cluster.distribution, "/etc/rc.local")
         return Artifact(File(path, mode="0755", block=(f"/bin/sh {NODE_DIRECTORY}/boot.sh",)))
-    masters = [link.name for link in plan.network.links if link.kind == "master"]
+    masters = dict.fromkeys(_awaited(plan.network))
     release = release_facts(plan)
     needed = {_directory(path) for path in (*(file.path for file in files), UNIT, NODE_DIRECTORY)} | _OWN
     needed |= {release.directory} if release else set()
@@ -55,6 +55,11 @@ def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
     )
     file = File(UNIT, source=f"rootfs{UNIT}", wanted_by=("multi-user.target",), needs=(PROGRAM,))
     return Artifact(file, text.encode())
+
+
+def _awaited(plan: Plan) -> Iterator[str]:
+    """Give the interfaces that the operating system brings up: masters, and what VLANs come by."""
+    yield from (link.name if link.kind == "master" else link.master for link in plan.links if link.kind != "macvlan")
 
 
 def _directory(path: str) -> str:
@@ -77,15 +82,18 @@ def boot_script(plan: Plan) -> bytes:
     """Render boot.sh: the same network state as reconcile makes, with sh and iproute2 alone."""
     template = templates().get_template("boot.sh")
     masters = [link for link in plan.links if link.kind == "master"]
+    vlans = [link for link in plan.links if link.kind == "vlan"]
     children = [link for link in plan.links if link.kind == "macvlan"]
-    names = {child.name for child in children}
+    names = {link.name for link in (*vlans, *children)}
     text = template.render(
         header=Plain(HEADER),
         plan=plan,
         protocol=PROTOCOL,
         masters=masters,
+        awaited=list(dict.fromkeys(_awaited(plan))),
+        vlans=vlans,
         children=children,
-        altnames=[(link.name, altname) for link in masters for altname in link.altnames],
+        altnames=[(link.name, altname) for link in (*masters, *vlans) for altname in link.altnames],
         early=[
             (*_around(key, {link.name for link in masters}), value)
             for key, value in plan.sysctls.items()
@@ -96,7 +104,7 @@ def boot_script(plan: Plan) -> bytes:
         routes=[route for route in plan.routes if route.link in names],
         addresses=sorted(plan.addresses, key=lambda address: address.adopt),
         adopted=[address for address in plan.addresses if address.adopt],
-        promisc=[link for link in masters if link.promisc is not None],
+        promisc=[link for link in (*masters, *vlans) if link.promisc is not None],
     )
     return text.encode()
 

@@ -26,7 +26,7 @@ _EMPTY_AT_BOOT = ("/run/", "/var/run/")
 
 def guards(plan: Blueprint) -> Iterator[Artifact]:
     """Render the settings of systemd-sysctl, systemd-networkd, NetworkManager and systemd-tmpfiles."""
-    children = sorted(link.name for link in plan.network.links if link.kind == "macvlan")
+    children = [link.name for link in plan.network.links if link.kind != "master"]
     if plan.network.sysctls:
         yield _sysctls(plan.network.sysctls.items())
     if children:

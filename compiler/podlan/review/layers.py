@@ -211,6 +211,8 @@ class NodeValues:
         if _is_master(full[:2]) and full[2:] == ("hostAccess", "interface"):
             text = "macvlan0, or on a secondary master mv- and its name"
             return Answer("", self._attachment(full[1]).child, (*steps, Step("rule", text)))
+        if _is_master(full[:2]) and full[2:] == ("interface",):
+            return Answer("", self._attachment(full[1]).interface, (*steps, Step("rule", "LINK.ID of its vlan")))
         if full == ("role",):
             return Answer("", "worker", (*steps, Step("default", "a node is a worker unless it says otherwise")))
         return None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CUT = "host and own pods are apart until it is back"
 _CUT_MOVE = "the node's own address is on it: a mistake here cuts the node off"
+_CUT_VLAN = "the node refuses it while pods are on it: drain the node first"
 _SHIM = "connections between the host and its own pods break; the LAN's path stays"
 
 
@@ -41,7 +42,7 @@ def _links(old: Plan, new: Plan) -> Iterator[Change]:
         was, now = before.get(name), after.get(name)
         if was is None or now is None:
             link, verb = (was, "no longer used") if now is None else (now, "used from now on")
-            if link is not None and link.kind == "macvlan":
+            if link is not None and link.kind != "master":
                 verb = "deleted" if now is None else "created"
             yield Change(Kind.HOST_LINK, Risk.HIGH, f"link {name} is {verb}", cost)
         elif was != now:
@@ -50,7 +51,8 @@ def _links(old: Plan, new: Plan) -> Iterator[Change]:
 
 def _link(was: Link, now: Link, cost: str) -> Iterator[Change]:
     name = now.name
-    if was.kind != now.kind or was.master != now.master:
+    if (was.kind, was.master, was.vlan) != (now.kind, now.master, now.vlan):
+        cost = _CUT_VLAN if "vlan" in (was.kind, now.kind) else cost
         yield Change(Kind.HOST_LINK, Risk.HIGH, f"link {name} is recreated: {_on(was)} -> {_on(now)}", cost)
         return
     if was.mode != now.mode:
@@ -66,6 +68,17 @@ def _link(was: Link, now: Link, cost: str) -> Iterator[Change]:
         states = {None: "left alone", True: "on", False: "off"}
         text = f"link {name} changes in place: promisc {states[was.promisc]} -> {states[now.promisc]}"
         yield Change(Kind.HOST_LINK, Risk.LOW, text, "set while everything runs")
+    if was.mtu != now.mtu and now.kind != "master":
+        sizes = [str(mtu) if mtu else "its master's" for mtu in (was.mtu, now.mtu)]
+        text = f"link {name} changes in place: MTU {sizes[0]} -> {sizes[1]}"
+        yield Change(Kind.HOST_LINK, Risk.LOW, text, "what the host sends to its own pods is cut to that size")
+    yield from _altnames(was, now)
+    if was.alias != now.alias:
+        yield Change(Kind.TEXT, Risk.NONE, f"link {name}: alias '{was.alias}' -> '{now.alias}'")
+
+
+def _altnames(was: Link, now: Link) -> Iterator[Change]:
+    name = now.name
     for altname in now.altnames:
         if altname not in was.altnames:
             yield Change(
@@ -75,12 +88,11 @@ def _link(was: Link, now: Link, cost: str) -> Iterator[Change]:
         if altname not in now.altnames:
             cost = "a CNI file that names the interface by it finds none: its pods are not made"
             yield Change(Kind.HOST_LINK, Risk.MEDIUM, f"link {name} loses the altname {altname}", cost)
-    if was.alias != now.alias:
-        yield Change(Kind.TEXT, Risk.NONE, f"link {name}: alias '{was.alias}' -> '{now.alias}'")
 
 
 def _on(link: Link) -> str:
-    return f"{link.kind} on {link.master}" if link.master else link.kind
+    kind = f"vlan {link.vlan}" if link.vlan else link.kind
+    return f"{kind} on {link.master}" if link.master else kind
 
 
 def _is_moved(plan: Plan) -> bool:

@@ -15,12 +15,14 @@ from podlan.rules import (
     _masters,
     _networks,
     _plugins,
+    _probes,
     _references,
     _registration,
     _renames,
     _runtime,
     _services,
     _versions,
+    _vlans,
     _wire,
 )
 from podlan.rules._registry import Rule
@@ -40,8 +42,10 @@ _BEFORE: tuple[Rule[Mapping[str, Ground]], ...] = (
     *_references.RULES,
     *_renames.RULES,
     *_masters.RULES,
+    *_vlans.RULES,
     *_chain.RULES,
     *_wire.RULES,
+    *_probes.RULES,
     *_services.RULES,
     *_versions.RULES,
     *_cni.RULES,
@@ -52,7 +56,7 @@ _BEFORE: tuple[Rule[Mapping[str, Ground]], ...] = (
     *_plugins.RULES,
     *_files.RULES,
 )
-_AFTER: tuple[Rule[Allocation], ...] = _capacity.RULES
+_AFTER: tuple[Rule[Allocation], ...] = (*_capacity.RULES, *_probes.AFTER)
 
 RULES: tuple[Rule[Mapping[str, Ground]] | Rule[Allocation], ...] = (*_BEFORE, *_AFTER)
 

@@ -342,6 +342,11 @@ def _on_host(site: Site, name: str, master: Master) -> Iterator[tuple[KeyPath, s
         yield (*base, "altname"), "an altname"
     if master.promisc:
         yield (*base, "promisc"), "a promiscuous flag"
+    if master.vlan is not None:
+        yield (*base, "vlan"), "a VLAN made by podlan"
+    for key in ("probes", "probeTimeout"):
+        if site.source.has((*base, key)):
+            yield (*base, key), "probes"
     for node in site.nodes:
         for attachment in node.attachments:
             if attachment.name == name and attachment.addresses:

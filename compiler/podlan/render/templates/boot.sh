@@ -54,8 +54,8 @@ wait_for() {
     done
 }
 
-{% for link in masters %}
-wait_for {{ link.name }} is_there {{ link.name }}
+{% for name in awaited %}
+wait_for {{ name }} is_there {{ name }}
 {% endfor %}
 {% if plan.identity %}
 
@@ -97,6 +97,37 @@ has_address() {
 {% for address in adopted %}
 wait_for {{ address.address }} has_address {{ address.address }} {{ address.link }}
 {% endfor %}
+{% if vlans %}
+
+# vlan LINK NAME ID ALIAS MTU: what fits and is others' stays as it is. No other one goes: pods may be on it.
+vlan() {
+    if found=$("$ip" -d -o link show dev "$2" 2> /dev/null); then
+        parent=$("$ip" -o link show dev "$1")
+        parent=${parent#*: }
+        parent=${parent%%: *}
+        name=${found#*: }
+        name=${name%%: *}
+        case "${name#*@} $found " in
+            "${parent%@*} "*" vlan "*" id $3 "*) ;;
+            *)
+                echo "boot.sh: $2 is there, and is not VLAN $3 of $1; remove it when no pods are on it, or reboot" >&2
+                exit 1
+                ;;
+        esac
+        case $found in
+            *" alias podlan: "*) ;;
+            *) return 0 ;;
+        esac
+    else
+        "$ip" link add link "$1" name "$2" type vlan id "$3"
+    fi
+    "$ip" link set dev "$2" alias "$4"
+    [ -z "$5" ] || "$ip" link set dev "$2" mtu "$5"
+}
+{% for link in vlans %}
+vlan {{ link.master }} {{ link.name }} {{ link.vlan }} {{ link.alias }} {{ link.mtu or "" }}
+{% endfor %}
+{% endif %}
 {% if altnames %}
 
 # name_too INTERFACE NAME: an older kernel, or iproute2, knows no second names.
@@ -159,14 +190,14 @@ if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
     made="$made"{{ link.name ~ " " }}
 {% endif %}
     add() {
-        "$ip" link add link {{ link.master }} name {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} type macvlan mode {{ link.mode }}
+        "$ip" link add link {{ link.master }} name {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %}{% if link.mtu %} mtu {{ link.mtu }}{% endif %} type macvlan mode {{ link.mode }}
     }
     add 2> /dev/null || {
         only_child_of {{ link.master }} {{ link.name }} # it may be the second name of one
         add
     }
 fi
-"$ip" link set dev {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %} alias {{ link.alias }} type macvlan mode {{ link.mode }}
+"$ip" link set dev {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %}{% if link.mtu %} mtu {{ link.mtu }}{% endif %} alias {{ link.alias }} type macvlan mode {{ link.mode }}
 {% endfor %}
 {% for path, value in late %}
 set_sysctl {{ path }} {{ value }}
@@ -179,13 +210,13 @@ set_sysctl {{ path }} {{ value }}
 if has_address {{ address.address }} {{ address.link }}{% if address.metric %} {{ address.metric }}{% endif %}; then there{{ loop.index }}='# '; else there{{ loop.index }}=; fi
 {% endfor %}
 
-{% if plan.routes or plan.addresses or children or promisc %}
+{% if plan.routes or plan.addresses or vlans or children or promisc %}
 {# Whoever dies between two of these lines leaves a node that is still reached: the fallback comes first. #}
 "$ip" -batch - << EOF
 {% for route in fallbacks %}
 {{ route_line(route) | plain }}
 {% endfor %}
-{% for link in children %}
+{% for link in vlans + children %}
 link set dev {{ link.name | batch }} up
 {% endfor %}
 {% for address in addresses %}
