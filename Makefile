@@ -25,7 +25,7 @@ IFSTATE := .venv/ifstate/bin/ifstatecli
 .PHONY: help
 help: ## list the tasks
 	@echo 'usage: make TASK'
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: root lab-packages venv ## the example site in network namespaces on this machine, with real CNI plugins (root)

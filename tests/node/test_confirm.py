@@ -7,13 +7,12 @@ import os
 import signal
 import socket
 import threading
-import time
 from dataclasses import replace
 
 import pytest
 from dying import Run, at, die_with_the_guard, reconciling, snapshot, stop
+from forked import eventually
 from lan import MOVE_PLAN, NODE, NONE_PLAN, SHIM_PLAN
-from watching import eventually
 
 from podlan.node import confirm
 from podlan.node.files import Root
@@ -50,10 +49,9 @@ def test_after_the_confirmation_files_and_restarts_follow(net):
     assert (told["run"], told["node"], told["files"]) == ("waiting", "node-1", [])
     assert 50 < told["confirmWithin"] <= 60
 
-    started = time.monotonic()
     busy = podlan(net, "reconcile", directory)
-    busy.until_said("run podlan confirm to keep its changes")
-    assert (busy.ended_with(), time.monotonic() - started < 5) == (75, True)
+    busy.until_said("run podlan confirm to keep its changes")  # at once: for other runs it would wait longer than we do
+    assert busy.ended_with() == 75
     for number in (signal.SIGHUP, signal.SIGHUP):
         run.signal(number)
 

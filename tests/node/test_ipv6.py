@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from forked import eventually
 from lan import NODE, SHIM_PLAN
 from lan import SHIM as SHIM4
 
@@ -44,16 +45,9 @@ def shown(net, address, link="macvlan0"):
     return net.ip("-6", "-o", "addr", "show", "dev", link, "to", address)
 
 
-def wait_until(holds):
-    deadline = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def settle(net):
     """Wait until all of the node's links have their own addresses, without which they ask no neighbour for others."""
-    wait_until(lambda: not net.ip("-6", "addr", "show", "tentative"))
+    eventually("tentative", lambda: not net.ip("-6", "addr", "show", "tentative"))
 
 
 @contextlib.contextmanager
@@ -119,9 +113,8 @@ def test_an_address_that_another_machine_has_is_left_to_it(six):
     assert "PL626" in six.reconcile(PLAN, code=1).stderr, "heard where IPv6 is off on the master"
 
     six.batch("peer", [f"addr del {SHIM}/128 dev eth0"])
-    begin = time.monotonic()
     six.reconcile(PLAN)
-    assert time.monotonic() - begin < 1.5, "the kernel's own question would have taken longer"
+    assert " nodad " in shown(six, SHIM), "the kernel's own question would take a second or two more"
 
 
 @pytest.mark.parametrize("address", [SHIM, SHIM4])
@@ -137,12 +130,12 @@ def test_who_asks_for_the_address_at_the_same_time_may_take_it(six, address):
 def test_switches_that_watch_groups_are_told_who_asks(six):
     """The network delivers a group's frames where the group is; so does a network card, to its host."""
     with running(six, "node", LISTEN, SHIM):
-        wait_until(lambda: "ff02::1:ff00:c7" in six.ip("maddr", "show", "dev", "eth0"))
+        eventually("not in time", lambda: "ff02::1:ff00:c7" in six.ip("maddr", "show", "dev", "eth0"))
     six.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1")
     groups = "33:33:00:00:00:01", "33:33:ff:00:00:c7"
     assert not any(group in six.ip("maddr", "show", "dev", "eth0") for group in groups)
     with running(six, "node", LISTEN, SHIM):
-        wait_until(lambda: all(group in six.ip("maddr", "show", "dev", "eth0") for group in groups))
+        eventually("not in time", lambda: all(group in six.ip("maddr", "show", "dev", "eth0") for group in groups))
 
 
 def test_of_all_that_a_busy_link_carries_only_answers_are_heard(six):
@@ -157,7 +150,7 @@ def test_what_the_kernel_found_to_be_anothers_is_told_and_repaired_when_it_is_fr
     six.batch("node", [f"addr del {SHIM}/128 dev macvlan0"])
     six.batch("peer", [f"addr add {SHIM}/128 dev eth0 nodad"])
     six.batch("node", [f"addr add {SHIM}/128 dev macvlan0"])
-    wait_until(lambda: "dadfailed" in shown(six, SHIM))
+    eventually("not in time", lambda: "dadfailed" in shown(six, SHIM))
     before = six.state()
     said = six.reconcile(directory, code=1).stderr
     assert f"{SHIM} on macvlan0 stays unused: {mac_of(six, 'peer')} has it, on another machine [PL655]" in said
@@ -176,7 +169,7 @@ def test_a_repair_that_fails_leaves_the_address_as_unused_as_it_was(six):
     six.reconcile(PLAN)
     six.batch("peer", [f"addr add {SHIM}/128 dev eth0 nodad"])
     six.batch("node", [f"addr del {SHIM}/128 dev macvlan0", f"addr add {SHIM}/128 dev macvlan0"])
-    wait_until(lambda: "dadfailed" in shown(six, SHIM))
+    eventually("not in time", lambda: "dadfailed" in shown(six, SHIM))
     six.batch("peer", [f"addr del {SHIM}/128 dev eth0"])
     failing = replace(PLAN, routes=(*PLAN.routes, Route("macvlan0", "fd00:99::/64", gateway="fd00:98::1")))
     assert "rolled back" in six.reconcile(failing, code=1).stderr
@@ -243,7 +236,7 @@ def test_a_router_gives_the_master_what_it_advertises_and_the_child_nothing(six)
     six.reconcile(PLAN)
     settle(six)
     six.run("gw", sys.executable, "-c", ADVERTISE)
-    wait_until(lambda: "fd00:77:" in six.ip("-6", "addr", "show", "dev", "eth0"))
+    eventually("not in time", lambda: "fd00:77:" in six.ip("-6", "addr", "show", "dev", "eth0"))
     assert "fd00:77:" not in six.ip("-6", "addr", "show", "dev", "macvlan0")
     assert "default" in six.ip("-6", "route", "show", "dev", "eth0")
     assert "default" not in six.ip("-6", "route", "show", "dev", "macvlan0")

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from forked import eventually
 from lan import MOVE_PLAN, NODE, SHIM_PLAN
-from watching import eventually
 
 pytestmark = pytest.mark.kernel
 

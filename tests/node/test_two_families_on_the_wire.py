@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from forked import eventually
 from lan import GATEWAY, NODE, NONE_PLAN, PEER, forked_in
 
 from podlan import pipeline
@@ -91,10 +92,8 @@ def lan(net):
 
 
 def settle(net):
-    deadline = time.monotonic() + 5
-    while any(net.run(name, "ip", "-6", "addr", "show", "tentative").stdout for name in ("node", "peer", "gw")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    show = ("ip", "-6", "addr", "show", "tentative")
+    eventually("tentative", lambda: not any(net.run(name, *show).stdout for name in ("node", "peer", "gw")))
 
 
 def compiled(via, home):

@@ -504,7 +504,7 @@ def test_a_watch_that_lives_is_named_and_one_that_was_killed_is_not(net):
         with watching(net, directory) as other:
             assert f"processes {watch.pid}, {other.pid}" in net.podlan("undo", code=1).stderr
             other.signal(signal.SIGKILL)
-            other.wait()
+            other.ended_with()
             other.code = 0
         assert f"process {watch.pid}," in net.podlan("undo", code=1).stderr
     net.podlan("undo")

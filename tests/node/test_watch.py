@@ -6,8 +6,9 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from forked import SECONDS, eventually
 from lan import GATEWAY, MOVE_PLAN, NODE, NONE_PLAN, SHIM, SHIM_PLAN, write_directory
-from watching import SECONDS, eventually, watching
+from watching import watching
 
 from podlan.plan import Address, File, Route
 
@@ -226,7 +227,7 @@ def test_a_signal_ends_it_and_undoes_nothing(net, number):
     with watching(net, net.directory(SHIM_PLAN)) as watch:
         state = net.state()
         watch.signal(number)
-        assert watch.wait() == 0
+        assert watch.ended_with() == 0
     assert net.state() == state
     assert net.reconcile(SHIM_PLAN).stdout.startswith("nothing to do")
 

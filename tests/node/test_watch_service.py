@@ -11,8 +11,9 @@ import threading
 import time
 
 import pytest
+from forked import SECONDS
 from lan import SHIM, SHIM_PLAN, write_directory, write_manifest
-from watching import SECONDS, watching
+from watching import watching
 
 from podlan import __version__
 
@@ -87,7 +88,7 @@ def test_systemd_hears_when_it_is_ready_reloads_and_stops(net, manager):
 
         watch.signal(signal.SIGTERM)
         manager.until("STOPPING=1")
-        assert watch.wait() == 0
+        assert watch.ended_with() == 0
 
 
 def test_the_watchdog_hears_it_only_while_it_goes_round(net, manager):

@@ -7,44 +7,19 @@ import re
 import signal
 from pathlib import Path
 
-from lan import become
-from watching import eventually
+from forked import Forked, eventually
 
 from podlan.node import lock, unfinished, verify
 from podlan.node.deadman import Guard
 from podlan.node.files import Root
 
-_numbers = itertools.count()
 
-
-class Run:
-    """One `podlan-node` forked from this process, its output in files; `prepare` runs in it before all else."""
-
-    def __init__(self, net, *arguments, prepare=None):
-        self.net = net
-        self.home = net.home / f"run-{next(_numbers)}"
-        self.home.mkdir()
-        self.code = None
-        with (self.home / "stdout").open("w") as stdout, (self.home / "stderr").open("w") as stderr:
-            self.pid = os.fork()
-            if not self.pid:
-                if prepare:
-                    prepare()
-                become(f"{net.prefix}node", stdout, stderr, [str(argument) for argument in arguments])
-
-    def signal(self, number):
-        os.kill(self.pid, number)
-
-    def poll(self):
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code
+class Run(Forked):
+    """A run that somebody may guard."""
 
     def wait(self):
         """Wait for its end and for that of whoever guards it; gives its exit code."""
-        eventually(self.output, lambda: self.poll() is not None)
+        self.ended_with()
         eventually(self.output, lambda: not lock.is_held(Root(str(self.net.root))))
         assert "Traceback" not in self.output(), self.output()
         return self.code
@@ -54,11 +29,6 @@ class Run:
         assert self.wait() == 0, self.output()
         return self
 
-    def ended_with(self):
-        """Wait for its end alone, while another run may hold the lock; gives its exit code."""
-        eventually(self.output, lambda: self.poll() is not None)
-        return self.code
-
     def done(self):
         """Wait for its end alone, which must be a good one; gives its output."""
         assert self.ended_with() == 0, self.output()
@@ -66,12 +36,6 @@ class Run:
 
     def until_said(self, text):
         return eventually(self.output, lambda: text in self.output())
-
-    def output(self):
-        return "".join((self.home / name).read_text(encoding="utf-8") for name in ("stdout", "stderr"))
-
-    def children(self):
-        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii").split()]
 
     def is_stopped(self):
         return "\nState:\tT" in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")

@@ -5,8 +5,8 @@ import re
 import signal
 import subprocess
 
+from forked import eventually
 from lan import become
-from watching import eventually
 
 _CALL = re.compile(r"(\d+)\s+(\w+)\((.*)")
 _MESSAGE = re.compile(r"nlmsg_type=(?:(0x[0-9a-f]+)|RTM_(\w+))")

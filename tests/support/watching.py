@@ -1,68 +1,25 @@
-"""A `podlan reconcile --watch` in a test's namespace, and how to wait for what it does."""
+"""A `podlan reconcile --watch` in a test's namespace."""
 
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
-from lan import become
-
-SECONDS = 20  # until we call it hanging
+from forked import Forked, eventually
 
 
-def eventually(what, holds, seconds=SECONDS):
-    """Wait until it holds; gives what it gave."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, what() if callable(what) else what
-        time.sleep(0.02)
-    return found
-
-
-class Watch:
-    """One process, its output in files; forked from this one, so that it need not import anything, unless `fresh`."""
+class Watch(Forked):
+    """A process that watches; `fresh`: not only forked."""
 
     def __init__(self, net, directory, *options, env=None, output=None, fresh=False):
-        self.home = net.home / f"watch-{len(list(net.home.glob('watch-*')))}"
-        self.home.mkdir()
-        self.code = None
+        def prepare():
+            os.environ.update(env or {})
+            if fresh:
+                argv = list(map(str, net.reconcile_argv(directory, "--watch", *options)))
+                os.execvp(argv[0], argv)  # noqa: S606 - as every program that tests run
+
         arguments = ["reconcile", "--watch", "--root", net.root, *options, *([directory] if directory else [])]
-        with (self.home / "stdout").open("w") as stdout, (self.home / "stderr").open("w") as stderr:
-            self.pid = os.fork()
-            if not self.pid:
-                os.environ.update(env or {})
-                if fresh:
-                    os.dup2(stdout.fileno(), 1)
-                    os.dup2(stderr.fileno(), 2)
-                    argv = list(map(str, net.reconcile_argv(directory, "--watch", *options)))
-                    os.execvp(argv[0], argv)  # noqa: S606 - as every program that tests run
-                streams = (output, output) if output else (stdout, stderr)
-                become(f"{net.prefix}node", *streams, [str(argument) for argument in arguments])
-
-    def poll(self):
-        """Give the exit code, None as long as it runs."""
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code
-
-    def wait(self):
-        """Wait until it has ended, give its exit code."""
-        eventually(self.output, lambda: self.poll() is not None)
-        return self.code
-
-    @property
-    def stdout(self):
-        return (self.home / "stdout").read_text(encoding="utf-8")
-
-    @property
-    def stderr(self):
-        return (self.home / "stderr").read_text(encoding="utf-8")
-
-    def output(self):
-        return f"{self.stdout}\n{self.stderr}"
+        super().__init__(net, *arguments, prepare=prepare, output=output)
 
     def until(self, holds):
         def look():
@@ -78,15 +35,9 @@ class Watch:
         self.until_said("watched from now on")
         return self
 
-    def signal(self, number):
-        os.kill(self.pid, number)
-
     def status(self, key):
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))
-
-    def children(self):
-        return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
 
     def descriptors(self):
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
@@ -100,9 +51,9 @@ def watching(net, directory, *options, ready=True, **more):
         yield watch.ready() if ready else watch
         if watch.poll() is None:
             watch.signal(signal.SIGTERM)
-        assert watch.wait() == 0, watch.output()
+        assert watch.ended_with() == 0, watch.output()
         assert "Traceback" not in watch.stderr
     finally:
         if watch.poll() is None:
             watch.signal(signal.SIGKILL)
-            watch.wait()
+            watch.ended_with()

@@ -67,7 +67,7 @@ def cni_findings(directory: NodeDirectory, last: State, root: Root) -> Iterator[
 
 def _plugins(plan: Plan, root: Root) -> Iterator[Finding]:
     release, cni = plan.release, plan.cni
-    brought = {f"{release.directory}/{name}" for name in release.names} if release else set()
+    brought = release.paths if release else ()
     missing = [path for path in (cni.plugins if cni else ()) if path not in brought and not _exists(root, path)]
     if missing:
         elsewhere = [

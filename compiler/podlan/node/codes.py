@@ -10,7 +10,7 @@ from podlan.diagnostics import Exit, Explanation, Finding, Severity
 class Code(NamedTuple):
     """What a code stands for; `exit_code` None is a warning, which stops nothing.
 
-    `doctor` is the severity of what only `podlan doctor` tells.
+    `doctor` is the severity of what only `podlan doctor` tells; `stops`: an error before which nothing is changed.
     """
 
     title: str
@@ -18,6 +18,7 @@ class Code(NamedTuple):
     hint: str
     exit_code: int | None
     doctor: Severity | None = None
+    stops: bool = True
 
 
 _A = {Severity.ERROR: "An error", Severity.WARNING: "A warning", Severity.NOTE: "A note"}
@@ -200,6 +201,7 @@ CODES: dict[str, Code] = {
         "without them every pod fails; all else is as planned by now, but the CNI file is not written before them",
         "see that the node reaches cni.plugins.url, or put the archive there and name it by file://; each run tries",
         Exit.NOT_READY,
+        stops=False,
     ),
     "PL632": Code(
         "plugins of an earlier archive stay",
@@ -213,6 +215,7 @@ CODES: dict[str, Code] = {
         "cannot be written to cni.binDir; nothing of it is installed",
         "compare cni.plugins.sha256 with the release's own list of digests; a proxy may have answered in its place",
         Exit.FAILED,
+        stops=False,
     ),
     "PL634": Code(
         "a plugin that podlan installed was changed by others",
@@ -590,5 +593,6 @@ def _how_a_run_ends(row: Code) -> str:
     if row.doctor is not None:
         return f"{_A[row.doctor]} of podlan doctor."
     if row.exit_code is None:
-        return "A warning: reconcile goes on."
-    return f"An error: reconcile changes nothing, and its exit code is {int(row.exit_code)}."
+        return "A warning: the run goes on."
+    rest = "nothing is changed" if row.stops else "all else is done"
+    return f"An error: {rest}, and the exit code is {int(row.exit_code)}."

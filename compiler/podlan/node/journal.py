@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from podlan.node.operations import Operation
 
 STEPS = "/run/podlan/steps"
+RECORDS = (*state.MEMORIES, state.STATE, JOURNAL)
+"""All that is remembered beyond a boot, in the order in which it is forgotten."""
 _VERSION = 2
 _BEGUN, _UNDONE = b"+", b"-"
 _OTHERS = 0o022
@@ -113,8 +115,8 @@ def begin(root: Root, node: str, operations: Sequence[Operation], token: str = "
 
 
 def forget(root: Root) -> None:
-    """Remove all that is remembered, the journal last, and the directory unless others use it."""
-    for path in (*state.MEMORIES, state.STATE, JOURNAL):
+    """Remove all that is remembered, and the directory unless others use it."""
+    for path in RECORDS:
         root.clean(path)
         root.remove(path)
     root.remove_directories((JOURNAL.rpartition("/")[0],))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from podlan.node.directory import NodeDirectory
     from podlan.node.events import Event, Events
     from podlan.node.notify import Systemd, Voice
-    from podlan.node.reconcile import Options, Result
+    from podlan.node.run import Options, Result
 
 _PATIENCE = 2.0  # seconds to wait for another run's end; then the loop looks around again
 

@@ -160,7 +160,7 @@ def intended(last: State, operations: Iterable[Install]) -> tuple[Binary, ...]:
 
 def settled(plan: Plan, last: State, operations: Iterable[Install], root: Root) -> tuple[Binary, ...]:
     """Give what holds after a run: of the plan's binaries, those that podlan installed."""
-    wanted = {f"{plan.release.directory}/{name}" for name in plan.release.names} if plan.release else set()
+    wanted = plan.release.paths if plan.release else ()
     records = {record.path: record for record in last.binaries if record.path in wanted}
     for install in operations:
         for write in install.writes:
@@ -193,7 +193,7 @@ def removals(last: State, root: Root) -> tuple[tuple[FileRemove, ...], tuple[Fin
 
 
 def _left(plan: Plan, last: State, root: Root) -> Iterator[Finding]:
-    wanted = {f"{plan.release.directory}/{name}" for name in plan.release.names} if plan.release else set()
+    wanted = plan.release.paths if plan.release else ()
     for record in last.binaries:
         if record.path not in wanted and os.path.lexists(root.shown(record.path)):
             yield finding("PL635", f"{root.shown(record.path)} is no longer podlan's, and stays")

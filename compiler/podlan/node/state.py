@@ -244,6 +244,17 @@ def obsolete(last: State, plan: Plan) -> set[str]:
     return {record.path for record in last.files if record.digest} - {file.path for file in plan.files}
 
 
+def written(plan: Plan, last: State) -> tuple[str, ...]:
+    """Give the files and links that a run writes or an earlier one wrote: half of one may lie beside after a kill."""
+    paths = [
+        *(file.path for file in plan.files),
+        *(path for record in last.files for path in (record.path, *record.wants)),
+        *(plan.release.paths if plan.release else ()),
+        *(binary.path for binary in last.binaries),
+    ]
+    return tuple(dict.fromkeys(paths))
+
+
 def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
     return (*first, *(item for item in second if item not in first))
 

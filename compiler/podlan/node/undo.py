@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 from dataclasses import dataclass, replace
@@ -10,20 +9,18 @@ from typing import TYPE_CHECKING
 
 from podlan.diagnostics import PodlanError
 from podlan.node import journal, release, services, state, unfinished
-from podlan.node._errors import Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.altnames import by_own_names
 from podlan.node.codes import finding
-from podlan.node.copy import COPY, DropCopy, recover, remains
+from podlan.node.copy import COPY, DropCopy, remains
 from podlan.node.directory import NodeDirectory, load
 from podlan.node.filediff import START, UNITS, file_changes, recorded
 from podlan.node.files import Root
-from podlan.node.lock import turn, watchers
+from podlan.node.lock import watchers
 from podlan.node.observe import observe
-from podlan.node.preflight import missing_privileges
-from podlan.node.reconcile import Result, Run, carry_out, interrupted, stop_on
 from podlan.node.removal import is_own_link, link_of
 from podlan.node.routes import RouteDelete, RouteReplace
+from podlan.node.run import Result, Run, begun, carry_out, stop_on
 from podlan.node.services import Stop
 from podlan.node.vlans import vlan_findings
 from podlan.plan import PROTOCOL, Link, Plan, Route
@@ -32,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podlan.diagnostics import Finding
-    from podlan.node.observe import Observed
+    from podlan.node.observe import Observed, RouteState
     from podlan.node.operations import Operation
-    from podlan.node.reconcile import Options
+    from podlan.node.run import Options
     from podlan.node.state import State
 
 
@@ -61,23 +58,13 @@ def undo(options: Options, *, plugins: bool = False) -> Result:
     `plugins`: the binaries that podlan installed, too.
     """
     root = Root(options.root)
-    with contextlib.nullcontext() if options.preview else turn(root, options.patience):
-        earlier: tuple[Finding, ...] = ()
-        try:
-            if not options.preview:
-                stop_on(list(missing_privileges()))
-                earlier = tuple(interrupted(root))
-                recover(root)
-            with Kernel(root) as kernel:
-                known = _known(root, kernel)
-                directory = NodeDirectory(COPY, _nothing(known, kernel), {})
-                is_open = unfinished.is_open(root)
-                run = Run(directory, known.state, root, kernel, is_open, options.abilities, earlier)
-                if (run.unfinished or earlier) and not options.preview:
-                    _clean(run)
-                return _undo(run, known, options, plugins=plugins)
-        except OSError as error:  # while looking: what fails while changing is rolled back, and told by its own class
-            raise Unusable("cannot look at this node", error) from error
+    with begun(root, options) as earlier, Kernel(root) as kernel:
+        known = _known(root, kernel)
+        directory = NodeDirectory(COPY, _nothing(known, kernel), {})
+        run = Run(directory, known.state, root, kernel, unfinished.is_open(root), options.abilities, earlier)
+        if not options.preview:
+            run.clean()
+        return _undo(run, known, options, plugins=plugins)
 
 
 def _known(root: Root, kernel: Kernel) -> _Known:
@@ -94,15 +81,6 @@ def _known(root: Root, kernel: Kernel) -> _Known:
     files = (recorded(file, copy) for file in copy.plan.files if file.path not in there)
     last = replace(last, node=last.node or copy.plan.node, files=(*last.files, *files))
     return _Known(last, by_own_names(copy.plan, kernel))
-
-
-def _clean(run: Run) -> None:
-    """Remove what a killed run had begun to write, else it would keep the directories that podlan made."""
-    for record in run.last.files:
-        for path in (record.path, *record.wants):
-            run.root.clean(path)
-    for binary in run.last.binaries:
-        run.root.clean(binary.path)
 
 
 def _nothing(known: _Known, kernel: Kernel) -> Plan:
@@ -194,10 +172,7 @@ def _settle(run: Run, intent: State, result: Result, options: Options, words: tu
 
 def _last_words(root: Root) -> tuple[str, ...]:
     """Give the command like which podlan forgets what it remembers, and what a killed run left, if there is any."""
-    memories = [
-        path for path in (*state.MEMORIES, state.STATE, unfinished.JOURNAL) if os.path.lexists(root.shown(path))
-    ]
-    paths = [*remains(root), *(root.shown(path) for path in memories)]
+    paths = [*remains(root), *filter(os.path.lexists, map(root.shown, journal.RECORDS))]
     if not paths:
         return ()
     directory = shlex.quote(root.shown(state.STATE.rpartition("/")[0]))
@@ -244,7 +219,8 @@ def _staying(run: Run) -> Iterator[Finding]:
 
 def _unknown(run: Run, known: _Known, observed: Observed, operations: Iterable[Operation]) -> Iterator[Finding]:
     """Tell what stays because nobody knows what was there before, and what nobody knows at all."""
-    stays = [*_routes_kept(run), *(() if known.originals else _as_planned(known.plan, run.kernel, observed))]
+    kept = (f"{_route(route)} dev {route.link}" for route in run.directory.plan.routes)
+    stays = [*kept, *(() if known.originals else _as_planned(known.plan, run.kernel, observed))]
     if stays:
         yield finding("PL686", f"what was there before is not known, so these stay: {'; '.join(stays)}")
     if known.plan is None and not run.last.node and operations:
@@ -255,15 +231,13 @@ def _lost(last: State, observed: Observed) -> Iterator[Finding]:
     for route in last.displaced:
         link = observed.links.get(route.link)
         if link is None or not link.up:
-            via = f" via {route.gateway}" if route.gateway else ""
             why = "is not there" if link is None else "is down"
-            yield finding("PL689", f"the route to {route.destination}{via} cannot be given back: {route.link} {why}")
+            yield finding("PL689", f"{_route(route)} cannot be given back: {route.link} {why}")
 
 
-def _routes_kept(run: Run) -> Iterator[str]:
-    for route in run.directory.plan.routes:
-        via = f" via {route.gateway}" if route.gateway else ""
-        yield f"the route to {route.destination}{via} dev {route.link}"
+def _route(route: Route | RouteState) -> str:
+    via = f" via {route.gateway}" if route.gateway else ""
+    return f"the route to {route.destination}{via}"
 
 
 def _as_planned(plan: Plan | None, kernel: Kernel, observed: Observed) -> Iterator[str]:

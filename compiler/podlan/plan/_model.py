@@ -142,6 +142,11 @@ class Release:
     directory: str
     names: tuple[str, ...]
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Give where the binaries are, or will be."""
+        return tuple(f"{self.directory}/{name}" for name in self.names)
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:

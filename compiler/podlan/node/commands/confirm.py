@@ -5,16 +5,11 @@ from __future__ import annotations
 import click
 
 from podlan.diagnostics import Exit
+from podlan.node.commands._options import root_option
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--root",
-    metavar="DIR",
-    default="/",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="As given to podlan reconcile.",
-)
+@click.command()
+@root_option()
 @click.pass_context
 def confirm(ctx: click.Context, root: str) -> None:
     """Keep what podlan reconcile --confirm has changed; run it from any shell, best from a new session.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podlan.diagnostics import Exit, Severity, has_errors
+from podlan.node.commands._options import root_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,15 +28,9 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=_EXIT_CODES)
 @click.argument("directory", metavar="[NODEDIR]", required=False)
-@click.option(
-    "--root",
-    metavar="DIR",
-    default="/",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Read files, podlan's state and the runtime's below DIR; the network is this namespace's.",
-)
+@root_option("Read files, podlan's state and the runtime's below DIR; the network is this namespace's.")
 @click.option("--no-wire", is_flag=True, help="Send no packet: do not ask the LAN who else has this node's addresses.")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="How to print.")
 @click.option("--max", "most", type=click.IntRange(1), default=100, show_default=True, help="Findings to print (text).")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import gc
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from podlan.diagnostics import Exit, Severity, as_json, printable
+from podlan.diagnostics import Exit
+from podlan.node.commands._options import root_option
+from podlan.node.commands._result import remark, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podlan.node.reconcile import Options, Result
+    from podlan.node.run import Options
 
 _RESYNC = 300.0  # seconds
 
@@ -31,17 +32,11 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=_EXIT_CODES)
 @click.argument("directory", metavar="[NODEDIR]", required=False)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, as commands for sh, and do nothing.")
 @click.option("--check", is_flag=True, help="As --dry-run, and exit with 3 if there is anything to do.")
-@click.option(
-    "--root",
-    metavar="DIR",
-    default="/",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Read and write files and podlan's state below DIR, and restart nothing; the network is this namespace's.",
-)
+@root_option("Read and write files and podlan's state below DIR, and restart nothing; the network is this namespace's.")
 @click.option(
     "--wait",
     metavar="SECONDS",
@@ -128,8 +123,8 @@ def reconcile(
     """
     from podlan.node.copy import COPY  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.files import Root  # noqa: PLC0415 - as above
-    from podlan.node.reconcile import Options  # noqa: PLC0415 - as above
     from podlan.node.reconcile import reconcile as run  # noqa: PLC0415 - as above
+    from podlan.node.run import Options  # noqa: PLC0415 - as above
 
     preview = dry_run or check
     path = directory or Root(root).shown(COPY)
@@ -148,11 +143,13 @@ def reconcile(
     _refuse(ctx, {"--resync": resync, "--metrics": metrics}, "needs --watch")
     _refuse(ctx, {"--confirm": confirm if preview else None}, "goes without --check and --dry-run")
     result = run(path, options)
-    _remark(result, quiet=quiet, verbose=verbose)
+    if verbose and result.signer:
+        click.echo(f"note: {result.node} is signed by {result.signer}", err=True)
+    remark(result.findings, quiet=quiet, verbose=verbose)
     if form == "json":
-        click.echo(_json(result, preview=preview))
+        show_json(result, preview=preview, signer=asdict(result.signer) if result.signer else None)
     elif not quiet:
-        _print(result, preview=preview)
+        show(result, preview=preview, nothing=f"nothing to do: {result.node} is as planned")
     if check and not result.idle:
         ctx.exit(Exit.DIFFERS)
     if not preview:
@@ -190,41 +187,3 @@ def _watch(
 
     gc.enable()
     watch(Settings(path, options, resync or _RESYNC, metrics or "", quiet=quiet, verbose=verbose))
-
-
-def _remark(result: Result, *, quiet: bool, verbose: bool) -> None:
-    if verbose and result.signer:
-        click.echo(f"note: {result.node} is signed by {result.signer}", err=True)
-    for found in result.findings:
-        if not quiet or found.severity is Severity.ERROR:
-            hint = f"; {found.hint}" if verbose and found.hint else ""
-            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
-
-
-def _print(result: Result, *, preview: bool) -> None:
-    # A preview's lines are for sh to run: what is not a command is a comment.
-    for line in result.operations:
-        click.echo(line if preview else f"+ {line}")
-    for line in result.restarted:
-        click.echo(f"+ {line}")
-    for line in result.by_hand:
-        click.echo(f"to do by hand: {line}")
-    for line in result.pending:
-        click.echo(f"# the next run tries again: {line}")
-    if result.idle:
-        click.echo(f"{'# ' if preview else ''}nothing to do: {result.node} is as planned")
-
-
-def _json(result: Result, *, preview: bool) -> str:
-    document = {
-        "node": result.node,
-        "signer": asdict(result.signer) if result.signer else None,
-        "changed": result.changed and not preview,
-        "differs": preview and not result.idle,
-        "operations": list(result.operations),
-        "restarted": list(result.restarted),
-        "byHand": list(result.by_hand),
-        "pending": list(result.pending),
-        **json.loads(as_json(result.findings)),
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)

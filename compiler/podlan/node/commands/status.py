@@ -7,16 +7,11 @@ import json
 import click
 
 from podlan.diagnostics import printable
+from podlan.node.commands._options import root_option
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--root",
-    metavar="DIR",
-    default="/",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="As given to podlan reconcile.",
-)
+@click.command()
+@root_option()
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def status(root: str, form: str) -> None:
     """Tell what podlan has on this node, whether a run waits to be confirmed or was killed, and what is to restart.

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
-
 import click
 
-from podlan.diagnostics import Severity, as_json, printable
-
-if TYPE_CHECKING:
-    from podlan.node.reconcile import Result
+from podlan.node.commands._options import root_option
+from podlan.node.commands._result import remark, show, show_json
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -23,14 +18,10 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=_EXIT_CODES)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, as commands for sh, and do nothing.")
-@click.option(
-    "--root",
-    metavar="DIR",
-    default="/",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Undo files below DIR, by podlan's state there, and stop or restart nothing; the network is this namespace's.",
+@root_option(
+    "Undo files below DIR, by podlan's state there, and stop or restart nothing; the network is this namespace's."
 )
 @click.option(
     "--interrupted",
@@ -81,18 +72,16 @@ def undo(
     if interrupted:
         _take_back(root)
         return
-    from podlan.node.reconcile import Options  # noqa: PLC0415 - help and usage errors come without it
+    from podlan.node.run import Options  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.undo import undo as run  # noqa: PLC0415 - as above
 
     result = run(Options(root=root, preview=dry_run, restart=not no_restart), plugins=plugins)
-    for found in result.findings:
-        if not quiet or found.severity is Severity.ERROR:
-            hint = f"; {found.hint}" if verbose and found.hint else ""
-            click.echo(f"{found.severity.value}[{found.code}]: {printable(found.message)}{hint}", err=True)
+    remark(result.findings, quiet=quiet, verbose=verbose)
     if form == "json":
-        click.echo(_json(result, preview=dry_run))
+        show_json(result, preview=dry_run)
     elif not quiet:
-        _print(result, preview=dry_run)
+        later = "then" if dry_run else "the next run tries again"
+        show(result, preview=dry_run, nothing="nothing to undo: podlan owns nothing here", later=later)
     if not dry_run:
         ctx.exit(result.exit_code)
 
@@ -121,31 +110,3 @@ def _take_back(root: str) -> None:
         if found.confirmed
         else f"a run that was killed is taken back, operations: {found.undone}"
     )
-
-
-def _print(result: Result, *, preview: bool) -> None:
-    # A preview's lines are for sh to run: what is not a command is a comment.
-    for line in result.operations:
-        click.echo(line if preview else f"+ {line}")
-    for line in result.restarted:
-        click.echo(f"+ {line}")
-    for line in result.by_hand:
-        click.echo(f"to do by hand: {line}")
-    for line in result.pending:
-        click.echo(f"# {'then' if preview else 'the next run tries again'}: {line}")
-    if result.idle:
-        click.echo(f"{'# ' if preview else ''}nothing to undo: podlan owns nothing here")
-
-
-def _json(result: Result, *, preview: bool) -> str:
-    document = {
-        "node": result.node,
-        "changed": result.changed and not preview,
-        "differs": preview and not result.idle,
-        "operations": list(result.operations),
-        "restarted": list(result.restarted),
-        "byHand": list(result.by_hand),
-        "pending": list(result.pending),
-        **json.loads(as_json(result.findings)),
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)

@@ -9,7 +9,8 @@ from podlan.node.cnifiles import cni_findings
 from podlan.node.copy import KeepCopy, is_kept
 from podlan.node.doctor._case import told
 from podlan.node.filediff import file_changes
-from podlan.node.reconcile import Options, reconcile
+from podlan.node.reconcile import reconcile
+from podlan.node.run import Options
 from podlan.node.runtime import runtime_findings
 
 if TYPE_CHECKING:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from podlan.diagnostics import Place, Severity
 from podlan.node.doctor._case import told
-from podlan.node.doctor._programs import run, writable_by_others
+from podlan.node.doctor._programs import run
+from podlan.node.trust import Untrusted, followed
 from podlan.plan.kubelet_flags import CONFIG_FLAGS, GONE
 
 if TYPE_CHECKING:
@@ -99,7 +101,8 @@ def _flags(case: Case, path: str) -> Iterator[_Flag]:
 def _version(case: Case) -> str:
     """Ask the kubelet that is installed; '' where there is none, or none that root alone can write."""
     for path in map(case.root.shown, _PROGRAMS):
-        if os.path.isfile(path) and not writable_by_others(path):  # noqa: PTH113 - strings, as everywhere here
+        with contextlib.suppress(OSError, Untrusted):
+            followed(path)
             match = re.search(r"\bv(\d+\.\d+)(\.\d+)?", run([path, "--version"], {}).output)
             if match is not None:
                 return match[1]

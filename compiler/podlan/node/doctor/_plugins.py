@@ -8,7 +8,8 @@ import re
 from typing import TYPE_CHECKING
 
 from podlan.node.doctor._case import told
-from podlan.node.doctor._programs import run, writable_by_others
+from podlan.node.doctor._programs import run
+from podlan.node.trust import Untrusted, followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +26,12 @@ def plugins(case: Case) -> Iterator[Finding]:
         shown = case.root.shown(path)
         if not os.path.isfile(shown):  # noqa: PTH113 - strings, as everywhere here
             continue
-        writable = writable_by_others(shown)
-        if writable:
-            yield told("PL672", f"others than root can write {writable}, and pods run {shown} as root", place=shown)
+        try:
+            followed(shown)
+        except Untrusted as error:
+            yield told("PL672", f"others than root can write {error.path}, and pods run {shown} as root", place=shown)
             continue
-        said = run([os.path.realpath(shown)], {"CNI_COMMAND": "VERSION"}, json.dumps({"cniVersion": "1.0.0"}))
+        said = run([shown], {"CNI_COMMAND": "VERSION"}, json.dumps({"cniVersion": "1.0.0"}))
         supported = _supported(said.output)
         if not supported:
             reason = said.failure or "its answer names no version"
@@ -68,10 +70,10 @@ def _supported(answer: str) -> list[str]:
 
 def _release(case: Case, path: str, shown: str) -> Iterator[Finding]:
     release = case.plan.release
-    if release is None or path not in {f"{release.directory}/{name}" for name in release.names}:
+    if release is None or path not in release.paths:
         return
     # Without a command a plugin tells what it is on stderr; a distribution's own says 'version unknown'.
-    said = run([os.path.realpath(shown)], {})
+    said = run([shown], {})
     found = _RELEASE.search(said.errors or said.output)
     if found is not None and found[1] != release.version.removeprefix("v"):
         yield told("PL674", f"{shown} is of release {found[1]}, planned is {release.version}", place=shown)

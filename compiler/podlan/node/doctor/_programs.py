@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import subprocess
 from typing import NamedTuple
 
@@ -17,25 +16,6 @@ class Said(NamedTuple):
     output: str = ""
     errors: str = ""
     failure: str = ""
-
-
-def writable_by_others(path: str) -> str:
-    """Give what others than root can write of this path: the file, or a directory on its way; '' if nothing.
-
-    Symbolic links count as what they lead to and as where they stand. In a directory with the sticky bit others can
-    add files and replace none.
-    """
-    for one in dict.fromkeys([*_way(os.path.abspath(path)), *_way(os.path.realpath(path))]):  # noqa: PTH100 - strings, as everywhere here
-        found = os.stat(one)  # noqa: PTH116 - as above
-        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_uid or (found.st_mode & 0o022 and not sticky):
-            return one
-    return ""
-
-
-def _way(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) or "/" for count in range(len(parts), 0, -1)]
 
 
 def run(argv: list[str], environment: dict[str, str], given: str = "") -> Said:
