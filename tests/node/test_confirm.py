@@ -120,6 +120,7 @@ def test_a_run_lost_as_a_whole_while_it_waited_is_taken_back_by_the_next(net):
     assert "the run that waited was lost" in late.output()
     done = net.reconcile(NONE_PLAN)
     assert "a run that was killed is taken back first" in done.stderr
+    assert {path.name for path in (net.root / "run/podlan").iterdir()} == {"lock", "steps"}
     assert snapshot(net)[:-1] == before[:-1]
 
 
@@ -141,6 +142,36 @@ def test_what_was_confirmed_stays_whoever_dies_then(net, lost):
     assert ("after its changes were confirmed" in done.stderr) == (lost == "both")
     assert (net.root / CNI[1:]).exists()
     assert net.state() == state
+
+
+def test_where_the_rest_fails_after_the_confirmation_the_operator_hears_what_stays(net):
+    run = waiting(net, net.directory(PLAN, SOURCES))
+    (net.root / "etc/cni").mkdir(parents=True)
+    (net.root / "etc/cni/net.d").symlink_to("/tmp")  # noqa: S108 - nothing is written there
+    podlan(net, "confirm").done()
+    assert run.wait() == 1
+    assert run.output().endswith("the network stays as it was confirmed; run podlan reconcile again for the rest\n")
+    assert "macvlan0" in net.ip("link")
+    assert status(net)["run"] == "idle"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--confirm", "inf"), ("--confirm", "nan"), ("--undo-after", "1e300")])
+def test_no_time_is_without_end(net, option, value):
+    assert f"Invalid value for '{option}'" in net.reconcile(NONE_PLAN, option, value, code=2).stderr
+
+
+def test_a_guard_that_stands_still_holds_nobody_up_and_without_one_nobody_waits(net):
+    before = snapshot(net)
+    for number, end in ((signal.SIGKILL, 1), (signal.SIGSTOP, 0)):
+        run = waiting(net, net.directory(MOVE_PLAN))
+        (guard,) = run.children()
+        os.kill(guard, number)
+        if number == signal.SIGSTOP:
+            podlan(net, "confirm").done()
+        assert run.wait() == end, run.output()
+        told = "not confirmed: the process that guards this run is gone; all is taken back"
+        assert (told in run.output()) == (end == 1)
+        assert (snapshot(net) == before) == (end == 1)
 
 
 def test_confirmation_and_expiry_never_both_win(tmp_path):

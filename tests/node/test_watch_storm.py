@@ -80,7 +80,7 @@ def test_a_thousand_changes_converge_and_leave_neither_memory_nor_descriptors_be
 @contextlib.contextmanager
 def repeated(net, line):
     """Give the same command again and again, by one process that stays."""
-    loop = f"while echo '{line}'; do sleep 0.02; done | ip -n {net.prefix}node -force -batch -"
+    loop = f"while echo '{line}'; do sleep 0.2; done | ip -n {net.prefix}node -force -batch -"
     with subprocess.Popen(["sh", "-c", loop], stderr=subprocess.DEVNULL, start_new_session=True) as fighter:
         try:
             yield

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 128 + 2  # as a shell reports SIGINT
     except PodlanError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(error.told(), err=True)
         code = error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain about it once more at exit.

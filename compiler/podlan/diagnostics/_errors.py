@@ -24,3 +24,7 @@ class PodlanError(Exception):
     """
 
     exit_code: ClassVar[int] = Exit.ENVIRONMENT
+
+    def told(self) -> str:
+        """Give what the command line prints: the text, and what was noted of it on its way (`add_note`)."""
+        return "\n".join([f"error: {self}", *getattr(self, "__notes__", ())])

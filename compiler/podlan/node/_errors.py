@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, ClassVar
 
 from podlan.diagnostics import Exit, PodlanError
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podlan.diagnostics import Finding
+
+
+UNGUARDED = "the process that guards this run is gone"
 
 
 class BadDirectory(PodlanError):
@@ -47,7 +51,8 @@ class Unusable(PodlanError):
 
     def __str__(self) -> str:
         reason = self.error if isinstance(self.error, str) else self.error.strerror or str(self.error)
-        return f"{self.what}: {reason}"
+        remedy = "; run podlan as root" if isinstance(self.error, PermissionError) and os.geteuid() else ""
+        return f"{self.what}: {reason}{remedy}"
 
 
 class Busy(PodlanError):
@@ -122,8 +127,8 @@ class RolledBack(PodlanError):
 class NotConfirmed(RolledBack):
     """Nobody confirmed the changes in time, or the run was told to end before; all is as it was."""
 
-    def __init__(self, signal: str = "") -> None:
-        super().__init__("podlan confirm", f"ended by {signal}" if signal else "it did not come in time")
+    def __init__(self, reason: str) -> None:
+        super().__init__("podlan confirm", reason)
 
     def __str__(self) -> str:
         return f"not confirmed: {self.reason}; all is taken back{self.reach and f'; {self.reach}'}"

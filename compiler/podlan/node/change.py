@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from podlan.diagnostics import PodlanError
 from podlan.node import confirm, journal, state, unfinished
 from podlan.node._errors import RollbackFailed, RolledBack, Unusable
+from podlan.node.aloud import say
 from podlan.node.apply import apply, deferred, roll_back
 from podlan.node.deadman import guarded
 
@@ -48,6 +49,7 @@ class Change:
             entry = journal.begin(self.root, self.node, self.operations, token)
             with contextlib.ExitStack() as guarding:
                 try:
+                    guarding.enter_context(journal.held(self.root))  # by the guard, too
                     guard = guarding.enter_context(guarded(self.root, entry, steps, self.undo_after))
                     state.remember(self.root, self.intent)
                     final = self._done(kernel, token, signals, guard)
@@ -79,7 +81,7 @@ class Change:
         state.remember(self.root, final)
         if token:
             confirm.offer(self.root, token, self.node, self.confirm)
-            confirm.announce(
+            say(
                 f"{self.node}: changed and verified; within {self.confirm:g} s run podlan confirm, or all is taken back"
             )
             confirm.wait(self.root, token, signals, guard)

@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         code = 130
     except PodlanError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(error.told(), err=True)
         code = error.exit_code
-    except BrokenPipeError:
-        code = 0
+    except BrokenPipeError:  # whoever read our output has gone
+        code = Exit.FAILED
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         code = Exit.ENVIRONMENT

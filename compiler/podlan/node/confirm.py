@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podlan.node._errors import NotConfirmed, Unusable
+from podlan.node._errors import UNGUARDED, NotConfirmed, Unusable
 
 if TYPE_CHECKING:
     from podlan.node.apply import Signals
@@ -87,19 +86,14 @@ def wait(root: Root, token: str, signals: Signals, guard: Guard) -> None:
     """Wait for the confirmation; raises NotConfirmed when it did not come, or when we are told to end."""
     guard.waits()
     while not is_confirmed(root, token):
-        if not signals.name and seconds_left(root) > 0:
+        if not signals.name and seconds_left(root) > 0 and guard.is_there():
             time.sleep(_POLL)
         elif expire(root) or not is_confirmed(root, token):
-            raise NotConfirmed(signals.name)
+            why = f"ended by {signals.name}" if signals.name else "" if guard.is_there() else UNGUARDED
+            raise NotConfirmed(why or "it did not come in time")
     with contextlib.suppress(OSError):  # it is decided, be the guard there or not
         guard.beat()
     signals.name = ""  # it came after the decision
-
-
-def announce(text: str) -> None:
-    """Tell the operator, whose terminal may be gone."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - a message for people
 
 
 def _decide(root: Root, verdict: str) -> bool:

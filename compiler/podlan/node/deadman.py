@@ -2,7 +2,8 @@
 
 It is forked before the first change, with the operations in its memory, so that it needs neither the disk nor another
 import. The lock is inherited: nobody interferes. What the two say to each other is a pipe: a character for whatever the
-run does, another one at its end. Closed without that, the run's process is dead.
+run does, another one where it cannot end well. Closed without that, the run's process is dead. One that ends well ends
+the guard.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from podlan.diagnostics import Exit, PodlanError
 from podlan.node import confirm, journal, unfinished
-from podlan.node._errors import RollbackFailed, Unusable
+from podlan.node._errors import UNGUARDED, RollbackFailed, Unusable
 from podlan.node._kernel import Kernel
+from podlan.node.aloud import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podlan.node.files import Root
     from podlan.node.journal import Journal, Steps
-    from podlan.plan import Probe
 
-_BEAT, _WAITS, _ENDED, _BROKEN = b".", b"w", b"e", b"b"
+_Question = TypeVar("_Question")
+_BEAT, _WAITS, _BROKEN = b".", b"w", b"b"
 _GRACE = 1.0  # seconds in which the run's own process should have seen that its time for a confirmation is over
 _POLL = 0.01  # seconds between two looks at a process, where the kernel has no pidfd (before 5.3)
 
@@ -54,41 +56,46 @@ class Guard:
         """Say that this process is alive."""
         self._say(_BEAT)
 
-    def each(self, probes: Iterable[Probe]) -> Iterator[Probe]:
+    def each(self, questions: Iterable[_Question]) -> Iterator[_Question]:
         """Give one after the other; each may take as long as an answer may."""
-        for probe in probes:
+        for question in questions:
             self.beat()
-            yield probe
+            yield question
 
     def waits(self) -> None:
         """Say that nothing is heard from now on until the time for a confirmation is over, or a beat comes."""
         self._say(_WAITS)
 
+    def is_there(self) -> bool:
+        """Tell whether this run is guarded still."""
+        poll = select.poll()
+        poll.register(self._pipe, 0)  # that nobody reads it any more is told even so
+        return not poll.poll(0)
+
     def _say(self, what: bytes) -> None:
         try:
             os.write(self._pipe, what)
         except BrokenPipeError as error:
-            raise OSError(error.errno, "the process that guards this run is gone") from error
+            raise OSError(error.errno, UNGUARDED) from error
 
-    def end(self, *, well: bool) -> bool:
-        """Let the guard go; if this is not the run's regular end, it takes back what is there to take back.
-
-        Tell whether it was told so.
-        """
+    def take_back(self) -> bool:
+        """Have the guard take back what is there to take back; tell whether it was told so."""
         try:
-            self._say(_ENDED if well else _BROKEN)
+            self._say(_BROKEN)
         except OSError:
             return False
-        finally:
-            os.close(self._pipe)
         return True
+
+    def close(self) -> None:
+        """Say no more."""
+        os.close(self._pipe)
 
 
 @contextlib.contextmanager
 def guarded(root: Root, run: Journal, steps: Steps, seconds: float) -> Iterator[Guard]:
     """Guard the block: it ends well, or with a PodlanError after it has taken everything back itself."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed by the caller, or nobody reads it
             stream.flush()  # what is in their buffers is this process's to say
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
     try:
@@ -106,12 +113,14 @@ def guarded(root: Root, run: Journal, steps: Steps, seconds: float) -> Iterator[
         well = True
         raise
     finally:
-        # A guard that was not told waits for the end of this process, and this one must not wait for it.
-        if guard.end(well=well):
-            os.waitpid(child, 0)
-        elif well:
+        if well:
+            # Its journal is closed, or is the next run's: whatever the guard is at, nobody waits for it.
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+        elif guard.take_back():
+            os.waitpid(child, 0)
+        # A guard that was not told waits for the end of this process, and this one must not wait for it.
+        guard.close()
 
 
 def _forked(root: Root, run: Journal, steps: Steps, seconds: float) -> tuple[int, int]:
@@ -141,16 +150,18 @@ def _guard(root: Root, run: Journal, steps: Steps, pipe: int, parent: int, secon
             signal.signal(number, signal.SIG_IGN)
         process = _Process(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        why = _listen(root, pipe, process, seconds)
-        code = _finish(root, run, steps, why) if why else Exit.DONE
+        with Kernel(root) as kernel:  # opened now: when it is needed, there may be no descriptor, no memory left
+            why = _listen(root, pipe, process, seconds)
+            code = _finish(root, run, steps, kernel, why)
     except BaseException as error:  # noqa: BLE001 - whatever it is, it must not go on as the run itself
-        _say(f"error: {type(error).__name__}: {error}; the next podlan reconcile takes this run back")
+        what = f"{type(error).__name__}: {error}"
+        say(f"error: the process that guards podlan reconcile failed: {what}; podlan status tells more")
     finally:
         os._exit(code)
 
 
 def _listen(root: Root, pipe: int, process: _Process, seconds: float) -> str:
-    """Listen until the run has ended; give why it is to be taken back, '' where it is not."""
+    """Listen until the run is to be taken back; give why."""
     patience, waits = seconds, False
     while True:
         ready, _, _ = select.select([pipe], [], [], patience)
@@ -159,8 +170,6 @@ def _listen(root: Root, pipe: int, process: _Process, seconds: float) -> str:
             if not heard:
                 process.await_end()
                 return "was killed"
-            if _ENDED in heard:
-                return ""
             if _BROKEN in heard:  # it waits for this process's end
                 return "failed"
             waits = heard.endswith(_WAITS)
@@ -172,28 +181,22 @@ def _listen(root: Root, pipe: int, process: _Process, seconds: float) -> str:
             patience, waits = seconds, False
 
 
-def _finish(root: Root, run: Journal, steps: Steps, why: str) -> int:
+def _finish(root: Root, run: Journal, steps: Steps, kernel: Kernel, why: str) -> int:
     if not unfinished.is_open(root):  # it had just ended
         return Exit.DONE
     if run.token and confirm.is_kept(root, run.token):
         unfinished.close(root)
-        _say("podlan reconcile was killed after its changes were confirmed: they stay, and the next run does the rest")
+        say("podlan reconcile was killed after its changes were confirmed: they stay, and the next run does the rest")
         return Exit.DONE
     done = run.operations[: steps.count()]
-    with Kernel(root) as kernel:
-        try:
-            journal.undo(root, run, done, kernel, steps)
-        except RollbackFailed as error:
-            left = "".join(f"\n  not undone: {line}" for line in error.left)
-            _say(f"error: podlan reconcile {why}, and taking it back failed:{left}\nrun podlan reconcile again")
-            return Exit.ROLLBACK_FAILED
-    _say(f"error: podlan reconcile {why}; all is as it was before, operations taken back: {len(done)}")
+    try:
+        journal.undo(root, run, done, kernel, steps)
+    except RollbackFailed as error:
+        left = "".join(f"\n  not undone: {line}" for line in error.left)
+        say(f"error: podlan reconcile {why}, and taking it back failed:{left}\nrun podlan reconcile again")
+        return Exit.ROLLBACK_FAILED
+    say(f"error: podlan reconcile {why}; all is as it was before, operations taken back: {len(done)}")
     return Exit.FAILED
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # a terminal that is gone hears nothing
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - a message for people
 
 
 class _Process:

@@ -20,7 +20,7 @@ from podlan.records import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podlan.node.observe import AddressState, LinkState, Observed
+    from podlan.node.observe import AddressState, LinkState, Observed, RouteState
     from podlan.node.operations import Operation
     from podlan.node.state import State
     from podlan.plan import Address, Link, Plan
@@ -64,7 +64,8 @@ def diff(plan: Plan, last: State, observed: Observed, *, unfinished: bool = Fals
     first = [operation for link in recreated for operation in remove_link(link, observed, last)]
     failed = [state for state in observed.addresses if _must_readd(state, plan) and state.link not in gone]
     first += [AddressDelete(state) for state in failed]
-    seen = _without_addresses(_without(observed, gone), failed)
+    given_back = tuple(operation.route for operation in first if isinstance(operation, RouteReplace))
+    seen = _without_addresses(_without(observed, gone, given_back), failed)
     children = made_links(plan)
     situation = Situation(
         plan,
@@ -102,14 +103,14 @@ def _is_heard(link: Link, observed: Observed) -> bool:
     return state is not None and state.up and link.mac in ("", state.mac)
 
 
-def _without(observed: Observed, gone: set[str]) -> Observed:
+def _without(observed: Observed, gone: set[str], given_back: tuple[RouteState, ...]) -> Observed:
     if not gone:
         return observed
     return replace(
         observed,
         links={name: link for name, link in observed.links.items() if name not in gone},
         addresses=tuple(address for address in observed.addresses if address.link not in gone),
-        routes=tuple(route for route in observed.routes if route.link not in gone),
+        routes=(*(route for route in observed.routes if route.link not in gone), *given_back),
         sysctls={key: None if link_of(key) in gone else value for key, value in observed.sysctls.items()},
     )
 

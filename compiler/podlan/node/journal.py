@@ -7,20 +7,21 @@ a file system in memory, since the kernel's part does not outlive the boot anywa
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.node import state
-from podlan.node._errors import RollbackFailed, Unusable
+from podlan.node._errors import Busy, RollbackFailed, Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.apply import take_back
 from podlan.node.recorded import FILE_OPERATIONS, Told, decoded, encoded
 from podlan.node.unfinished import JOURNAL, close
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from podlan.node.files import Root
     from podlan.node.operations import Operation
@@ -114,11 +115,32 @@ def begin(root: Root, node: str, operations: Sequence[Operation], token: str = "
     return journal
 
 
+@contextlib.contextmanager
+def held(root: Root) -> Iterator[None]:
+    """Show that who is at the run in the journal lives; raises Busy where another process does so.
+
+    The lock of all runs is in /run, which a container may have for itself, and which somebody may have emptied.
+    """
+    path = root.shown(JOURNAL)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(path, 0.0) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def forget(root: Root) -> None:
     """Remove all that is remembered, and the directory unless others use it."""
     for path in RECORDS:
-        root.clean(path)
-        root.remove(path)
+        try:
+            root.clean(path)
+            root.remove(path)
+        except OSError as error:
+            raise Unusable(root.shown(path), error) from error
     root.remove_directories((JOURNAL.rpartition("/")[0],))
 
 
@@ -149,12 +171,24 @@ def take_back_interrupted(root: Root) -> Interrupted | None:
 
     The caller holds the lock. Of a run in an earlier boot only the files are left.
     """
-    from podlan.node.confirm import is_kept  # noqa: PLC0415 - only after a run that was killed
+    from podlan.node.confirm import withdraw  # noqa: PLC0415 - only after a run that was killed
 
     try:
         journal = read(root)
         if journal is None:
             return None
+        with held(root):
+            found = _taken_back(root, journal)
+            withdraw(root)  # nothing waits any more, and whoever comes next must not look as if it did
+            return found
+    except ValueError as error:
+        return Interrupted(problem=f"{root.shown(JOURNAL)}: {error}")
+
+
+def _taken_back(root: Root, journal: Journal) -> Interrupted:
+    from podlan.node.confirm import is_kept  # noqa: PLC0415 - only after a run that was killed
+
+    try:
         if journal.boot == state.this_boot():
             if journal.token and is_kept(root, journal.token):
                 close(root)
@@ -165,8 +199,6 @@ def take_back_interrupted(root: Root) -> Interrupted | None:
             done = tuple(operation for operation in journal.operations if isinstance(operation, FILE_OPERATIONS))
         with Kernel(root) as kernel:
             undo(root, journal, done, kernel)
-    except ValueError as error:
-        return Interrupted(problem=f"{root.shown(JOURNAL)}: {error}")
     except RollbackFailed as error:
         return Interrupted(len(done) - len(error.left), "; ".join(error.left))
     return Interrupted(len(done))

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from podlan.diagnostics import Exit
+from podlan.diagnostics import Exit, PodlanError
 from podlan.node import release, services, state, unfinished
 from podlan.node._kernel import Kernel
 from podlan.node.copy import KeepCopy, is_kept
@@ -93,7 +93,7 @@ def _reconcile(run: Run, options: Options) -> Result:
 
 def _confirmed(run: Run, observed: Observed, network: tuple[Operation, ...], options: Options) -> Result:
     """Change the network alone, wait for the confirmation, then go on as any run does."""
-    from podlan.node.confirm import announce  # noqa: PLC0415 - only who waits pays for it
+    from podlan.node.aloud import say  # noqa: PLC0415 - only who waits pays for it
 
     plan, records = run.directory.plan, run.last.files
     intent = replace(
@@ -103,8 +103,12 @@ def _confirmed(run: Run, observed: Observed, network: tuple[Operation, ...], opt
         kept=kept(plan, run.last, observed),
     )
     last, doubts = carry_out(run, observed, network, intent, lambda: state.settled(intent, plan, records), options)
-    announce(f"confirmed: the network of {plan.node} stays as it is now")
-    rest = _reconcile(replace(run, last=last, unfinished=False), replace(options, confirm=0.0))
+    say(f"confirmed: the network of {plan.node} stays as it is now")
+    try:
+        rest = _reconcile(replace(run, last=last, unfinished=False), replace(options, confirm=0.0))
+    except PodlanError as error:
+        error.add_note("the network stays as it was confirmed; run podlan reconcile again for the rest")
+        raise
     return replace(
         rest,
         operations=(*(str(operation) for operation in network), *rest.operations),

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from podlan.diagnostics import Exit
+from podlan.diagnostics import Exit, PodlanError
 from podlan.node import state, unfinished, verify
 from podlan.node._errors import NotReady, Refused, Stopped, Unusable
 from podlan.node.abilities import Abilities, abilities
@@ -166,6 +166,10 @@ def begun(root: Root, options: Options) -> Iterator[tuple[Finding, ...]]:
                 earlier = tuple(_interrupted(root))
                 recover(root)
             yield earlier
+        except PodlanError as error:
+            for found in earlier:  # what was done before is told, too
+                error.add_note(f"{found.severity.value}[{found.code}]: {found.message}")
+            raise
         except OSError as error:
             raise Unusable("cannot look at this node", error) from error
 
@@ -221,7 +225,7 @@ def carry_out(
             files = file_changes(run.directory, run.last, run.root).operations
             left = (*left, *run.unheld(files), *_left_binaries(operations))
         verify.require(left, guard.each(answered))
-        doubts.extend(verify.doubtful(operations, answered))
+        doubts.extend(verify.doubtful(guard.each(operations), answered))
 
     # A probe, and a gate twice, may be silent for longer than the second that others have.
     silence = options.undo_after + 2 * max((probe.timeout - 1 for probe in plan.probes), default=0)

@@ -110,7 +110,7 @@ def _run(root: Root) -> tuple[str, float]:
     if held is None:
         held_or_idle = (WAITING, confirm.seconds_left(root)) if confirm.seconds_left(root) else (UNKNOWN, 0.0)
         return held_or_idle if is_open else (IDLE, 0.0)
-    if not held:
-        return (INTERRUPTED if is_open else IDLE), 0.0
+    if not held:  # unless it has just ended
+        return (INTERRUPTED if is_open and unfinished.is_open(root) else IDLE), 0.0
     seconds = confirm.seconds_left(root)
     return (WAITING, seconds) if seconds else (UNDER_WAY, 0.0)

@@ -1,4 +1,4 @@
-"""Links that podlan makes: which of them have to be made anew, and what hangs on a VLAN and would go with it. Pure."""
+"""Links that podlan makes: which have to go before others come, and what hangs on a VLAN and would go with it. Pure."""
 
 from __future__ import annotations
 
@@ -54,12 +54,14 @@ def _is_that_vlan(link: Link, state: LinkState) -> bool:
 def going_first(plan: Plan, last: State, observed: Observed) -> tuple[LinkState, ...]:
     """Give the links that must go before others come: what cannot be changed in place, with the children on it.
 
-    That is, too, a VLAN of podlan's under an earlier name: the kernel has each number of a link once.
+    That is, too, what podlan made under an earlier name: the kernel has each VLAN of a link once, and no two children
+    of a master with one MAC.
     """
     gone = {link.name for link in made_links(plan) if _must_recreate(link, observed)}
     gone |= {
         other.name for link in made_links(plan) for other in _namesakes(link, observed) if is_own_link(other, last)
     }
+    gone |= {other.name for link in plan.links for other in _twins(link, plan, observed) if is_own_link(other, last)}
     children = [link for link in observed.links.values() if link.kind == "macvlan" and is_own_link(link, last)]
     first = [link for link in children if link.name in gone or link.master in gone]
     return (*first, *(link for name, link in observed.links.items() if name in gone and link not in first))
@@ -83,6 +85,17 @@ def _namesakes(link: Link, observed: Observed) -> Iterator[LinkState]:
     """Give VLANs of another name that have this one's number and link."""
     if link.kind == "vlan" and link.name not in observed.links:
         yield from (state for state in observed.links.values() if _is_that_vlan(link, state))
+
+
+def _twins(link: Link, plan: Plan, observed: Observed) -> Iterator[LinkState]:
+    """Give the children that leave and keep this one from coming up, or from having its MAC."""
+    state = observed.links.get(link.name)
+    if link.kind != "macvlan" or not link.mac or (state is not None and state.up and state.mac == link.mac):
+        return
+    wanted = {one.name for one in plan.links}
+    for other in observed.links.values():
+        if (other.kind, other.master, other.mac) == ("macvlan", link.master, link.mac) and other.name not in wanted:
+            yield other
 
 
 def kept(plan: Plan, last: State, observed: Observed) -> tuple[str, ...]:

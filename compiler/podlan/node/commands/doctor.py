@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -74,7 +75,8 @@ def doctor(
     found = examine(directory or Root(root).shown(COPY), root, ask=not no_wire)
     if quiet:
         found = tuple(one for one in found if one.severity is not Severity.NOTE)
-    _print(found, form, most)
+    with contextlib.suppress(BrokenPipeError):  # whoever reads no more of it still learns how it ended
+        _print(found, form, most)
     ctx.exit(Exit.FAILED if has_errors(found) else Exit.DONE)
 
 

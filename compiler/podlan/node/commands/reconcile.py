@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,11 +21,28 @@ if TYPE_CHECKING:
 
 _RESYNC = 300.0  # seconds
 
+_LONGEST = 1e6  # seconds, 11 days: what is longer is a mistake, and the kernel waits for no infinite time
+
+
+class Seconds(click.FloatRange):
+    """A time to wait: a number, and not an infinite one."""
+
+    def __init__(self, min: float) -> None:  # noqa: A002 - click's name
+        super().__init__(min=min, max=_LONGEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        """Read it."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a time.", param, ctx)
+        return seconds
+
+
 _EXIT_CODES = """\b
 Exit codes:
   0   done, or nothing to do (a unit that did not restart is a warning, and the next run tries it again)
   1   refused, failed or not confirmed; nothing is changed, or all is rolled back
-      (plugins from a wrong archive: all else is done)
+      (plugins from a wrong archive: all else is done; after podlan confirm: the network stays)
   2   wrong usage
   3   --check: this node differs from its plan
   4   the environment: privileges, I/O, a bad plan or directory
@@ -40,7 +59,7 @@ Exit codes:
 @click.option(
     "--wait",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=0.0,
     help="Wait so long for interfaces and addresses that the operating system has yet to bring up.",
 )
@@ -54,7 +73,7 @@ Exit codes:
 @click.option(
     "--resync",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     show_default=f"{_RESYNC:g}",
     help="--watch: look at all so often, at files and settings too, whose changes nobody tells.",
 )
@@ -67,7 +86,7 @@ Exit codes:
 @click.option(
     "--confirm",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     help="Change the network only, then wait so long for podlan confirm, given from any shell. Without it, on Ctrl-C, "
     "or if this process dies, all is taken back; a lost session decides nothing. Files, the node's copy and restarts "
     "come after the confirmation only, so a reboot or a power cut before it is a way back, too.",
@@ -75,7 +94,7 @@ Exit codes:
 @click.option(
     "--undo-after",
     metavar="SECONDS",
-    type=click.FloatRange(min=5),
+    type=Seconds(min=5),
     default=30.0,
     show_default="30",
     help="A step that takes so long hangs: a second process, which guards each run, ends this one and takes all back, "
@@ -146,10 +165,11 @@ def reconcile(
     if verbose and result.signer:
         click.echo(f"note: {result.node} is signed by {result.signer}", err=True)
     remark(result.findings, quiet=quiet, verbose=verbose)
-    if form == "json":
-        show_json(result, preview=preview, signer=asdict(result.signer) if result.signer else None)
-    elif not quiet:
-        show(result, preview=preview, nothing=f"nothing to do: {result.node} is as planned")
+    with contextlib.suppress(BrokenPipeError):  # whoever reads no more of it still learns how it ended
+        if form == "json":
+            show_json(result, preview=preview, signer=asdict(result.signer) if result.signer else None)
+        elif not quiet:
+            show(result, preview=preview, nothing=f"nothing to do: {result.node} is as planned")
     if check and not result.idle:
         ctx.exit(Exit.DIFFERS)
     if not preview:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from podlan.node.commands._options import root_option
 from podlan.node.commands._result import remark, show, show_json
+
+_MOMENT = 1.0  # seconds; who only asks whether a run is under way holds the lock, too
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -70,23 +74,33 @@ def undo(
       podlan reconcile DIR     and back again
     """
     if interrupted:
-        _take_back(root)
+        others = {
+            "--dry-run": dry_run,
+            "--no-restart": no_restart,
+            "--plugins": plugins,
+            "--format json": form != "text",
+        }
+        for name, given in others.items():
+            if given:
+                raise click.UsageError(f"--interrupted goes without {name}", ctx)
+        _take_back(root, quiet=quiet)
         return
     from podlan.node.run import Options  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.undo import undo as run  # noqa: PLC0415 - as above
 
     result = run(Options(root=root, preview=dry_run, restart=not no_restart), plugins=plugins)
     remark(result.findings, quiet=quiet, verbose=verbose)
-    if form == "json":
-        show_json(result, preview=dry_run)
-    elif not quiet:
-        later = "then" if dry_run else "the next run tries again"
-        show(result, preview=dry_run, nothing="nothing to undo: podlan owns nothing here", later=later)
+    with contextlib.suppress(BrokenPipeError):  # whoever reads no more of it still learns how it ended
+        if form == "json":
+            show_json(result, preview=dry_run)
+        elif not quiet:
+            later = "then" if dry_run else "the next run tries again"
+            show(result, preview=dry_run, nothing="nothing to undo: podlan owns nothing here", later=later)
     if not dry_run:
         ctx.exit(result.exit_code)
 
 
-def _take_back(root: str) -> None:
+def _take_back(root: str, *, quiet: bool) -> None:
     from podlan.node._errors import Busy, RollbackFailed  # noqa: PLC0415 - help and usage errors come without it
     from podlan.node.files import Root  # noqa: PLC0415 - as above
     from podlan.node.journal import take_back_interrupted  # noqa: PLC0415 - as above
@@ -97,7 +111,7 @@ def _take_back(root: str) -> None:
     if not is_open(place):
         return
     try:
-        with turn(place, 0.0):
+        with turn(place, _MOMENT):
             found = take_back_interrupted(place)
     except Busy:
         return  # who holds the lock lives, and ends what it has begun
@@ -105,6 +119,8 @@ def _take_back(root: str) -> None:
         return
     if found.problem:
         raise RollbackFailed("a run that was killed", "it could not be taken back", [found.problem])
+    if quiet:
+        return
     click.echo(
         "a run was killed after its changes were confirmed: they stay"
         if found.confirmed
