@@ -6,6 +6,7 @@ import math
 import stat
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from podlan import rules
@@ -28,14 +29,17 @@ from podlan.output import (
 from podlan.planning import blueprint
 from podlan.render import OwnFiles, artifacts, render, render_cluster
 from podlan.source import CannotRead, Source, line_times, read_site, text_at
+from podlan.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from podlan.render import Artifact
     from podlan.source import KeyPath
 
+    Tree = tuple[str, dict[str, bytes]]
+    Follow = Callable[[Iterable[Tree], int], Iterable[Tree]]
 
 NOTHING_DECIDED = Decisions()
 _OF_NODES = frozenset({"slice", "shim", "quarantine"})
@@ -94,57 +98,71 @@ class Checked:
         return self.allocation is not None and self.allocation.lock.text() != text
 
 
-@dataclass(slots=True)
+@dataclass
 class Compiled:
-    """What compiling gave: the judged site, every node's files, the cluster's, and what differed on disk."""
+    """What compiling gave: the judged site, and what differed on disk."""
 
     checked: Checked
     failed: bool = False
-    nodes: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    cluster: dict[str, bytes] = field(default_factory=dict)
+    files: int = 0
+    """How many files the output holds."""
     difference: Difference = field(default_factory=Difference)
 
-    @property
+    @cached_property
     def trees(self) -> dict[str, dict[str, bytes]]:
-        """The files of every directory of the output, by its name there."""
-        return {"cluster": self.cluster} | {f"nodes/{node}": files for node, files in self.nodes.items()}
+        """The files of every directory of the output, by its name there: rendered for who wants them all at once."""
+        return {} if self.failed else dict(rendered(self.checked))
+
+    @property
+    def nodes(self) -> dict[str, dict[str, bytes]]:
+        """Every node's files, by the node's name."""
+        return {name.removeprefix("nodes/"): files for name, files in self.trees.items() if name != "cluster"}
+
+    @property
+    def cluster(self) -> dict[str, bytes]:
+        """The files of the cluster."""
+        return self.trees.get("cluster", {})
 
 
-def check(path: Path, decisions: Decisions = NOTHING_DECIDED) -> Checked:
+def check(path: Path, decisions: Decisions = NOTHING_DECIDED, timings: Timings | None = None) -> Checked:
     """Read a site and its lock, run every rule and allocate; writes nothing.
 
     Raises CannotRead for what the operating system refuses.
     """
-    checked = _judged(path, decisions)
+    checked = _judged(path, decisions, timings or Timings())
     checked.findings = rules.silenced(checked.source, checked.findings, rules.explanations())
     return checked
 
 
-def _judged(path: Path, decisions: Decisions) -> Checked:
-    source = read_site(path)
-    checked = Checked(source, list(source.findings))
-    site, shape = load(source)
-    checked.findings += shape
-    checked.lock, findings = _read_lock(source.lock_path, source.texts)
-    checked.findings += findings
+def _judged(path: Path, decisions: Decisions, timings: Timings) -> Checked:
+    with timings.stage("read"):
+        source = read_site(path)
+        lock, locked = _read_lock(source.lock_path, source.texts)
+    with timings.stage("shape"):
+        site, shape = load(source)
+    checked = Checked(source, [*source.findings, *shape, *locked], lock=lock)
     if site is None:
         return checked
-    grounds = survey(site)
-    checked.findings += rules.run(site, grounds)
-    if any(node.files for node in site.nodes):
-        checked.findings += _templates(site, source)
-    checked.findings += _unknown_nodes(site, decisions)
-    checked.findings += _emptied(site, checked.lock)
+    with timings.stage("rules"):
+        grounds = survey(site)
+        checked.findings += rules.run(site, grounds)
+        if any(node.files for node in site.nodes):
+            checked.findings += _templates(site, source)
+        checked.findings += _unknown_nodes(site, decisions)
+        checked.findings += _emptied(site, checked.lock)
     if checked.failed:
         return checked
     checked.site = site
-    checked.findings += _meta(site, checked.lock, source)
-    checked.allocation = allocate(site, grounds, checked.lock, decisions)
-    checked.findings += checked.allocation.findings
+    with timings.stage("allocate"):
+        checked.findings += _meta(site, checked.lock, source)
+        checked.allocation = allocate(site, grounds, checked.lock, decisions)
+        checked.findings += checked.allocation.findings
     if not checked.failed:
-        checked.findings += rules.judge(site, checked.allocation)
+        with timings.stage("rules"):
+            checked.findings += rules.judge(site, checked.allocation)
     if not checked.failed and any(node.files for node in site.nodes):
-        checked.findings += _render_own(checked, site, checked.allocation)
+        with timings.stage("templates"):
+            checked.findings += _render_own(checked, site, checked.allocation)
     return checked
 
 
@@ -254,6 +272,8 @@ def compile_site(
     locked: bool = False,
     strict: bool = False,
     write: bool = True,
+    timings: Timings | None = None,
+    follow: Follow | None = None,
 ) -> Compiled:
     """Compile a site into `out` and bring its lock up to date.
 
@@ -261,55 +281,72 @@ def compile_site(
     `locked` and the lock would change; the caller sees that in the result. The order of writing is: everything
     judged and staged, then the lock, then the tree; so a full disk or a thing in the way changes nothing, and no
     tree ever speaks of slices that the lock forgot.
+    `follow` passes the output's directories on, and is told how many will come.
     Raises OutputInsideSite, OtherSite, LostLock, CannotRead, CannotWrite and Busy.
     """
+    timings = timings or Timings()
     refuse_nesting(out, path)
     lock_path = Source(path).lock_path
     with ExitStack() as stack:
         is_there = out.is_dir()
         if write:
             stack.enter_context(turn(lock_path.parent, *([out] if is_there else [])))
-        checked = check(path, decisions)
+        checked = check(path, decisions, timings)
         name = checked.source.get(("site",))
         if isinstance(name, str):
             refuse_other_site(out, name)
         refuse_lost_lock(lock_path, out)
-        compiled = _rendered(checked, strict=strict)
+        compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
         if compiled.failed:
             return compiled
-        mark = marker(name)
+        trees = _counted(compiled)
+        if follow is not None and checked.site is not None:
+            trees = iter(follow(trees, len(checked.site.nodes) + 1))
+        trees = timings.each("render", trees)
         if not write or (locked and checked.lock_changes):
-            compiled.difference = compare(out, compiled.trees, mark)
+            compiled.difference = compare(out, trees, marker(name), timings)
             return compiled
         if not is_there:
             _make_directory(out)
             stack.enter_context(turn(out))
-        compiled.difference = compare(out, compiled.trees, mark)
-        with Staged(out, compiled.trees, compiled.difference, mark) as staged:
-            _write_lock(checked)
-            staged.commit()
+        with Staged(out, trees, marker(name), timings) as staged:
+            compiled.difference = staged.difference
+            with timings.stage("write"):
+                _write_lock(checked)
+                staged.commit()
     return compiled
 
 
 def compile_apart(path: Path, out: Path) -> Compiled:
     """Compile a site into a directory that lasts no longer than a trial, and leave its lock as it is."""
-    compiled = _rendered(check(path))
+    checked = check(path)
+    compiled = Compiled(checked, checked.failed)
     if not compiled.failed:
         _make_directory(out)
-        compiled.difference = compare(out, compiled.trees)
-        with Staged(out, compiled.trees, compiled.difference) as staged:
+        with Staged(out, _counted(compiled)) as staged:
+            compiled.difference = staged.difference
             staged.commit()
     return compiled
 
 
-def _rendered(checked: Checked, *, strict: bool = False) -> Compiled:
-    compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
-    if not compiled.failed and checked.site is not None and checked.allocation is not None:
-        for node in checked.site.nodes:
-            own = checked.own.get(node.name, ())
-            compiled.nodes[node.name] = render(blueprint(checked.site, node, checked.allocation), own)
-        compiled.cluster = render_cluster(checked.site)
-    return compiled
+def rendered(checked: Checked) -> Iterator[Tree]:
+    """Plan and render the directories of an output one after the other: (name there, {relative path: content}).
+
+    None is kept, since those of 10,000 nodes do not fit into the memory of a small machine.
+    """
+    if checked.site is None or checked.allocation is None:
+        return
+    yield "cluster", render_cluster(checked.site)
+    for node in checked.site.nodes:
+        own = checked.own.get(node.name, ())
+        yield f"nodes/{node.name}", render(blueprint(checked.site, node, checked.allocation), own)
+
+
+def _counted(compiled: Compiled) -> Iterator[Tree]:
+    compiled.files = 1  # the site's marker
+    for name, files in rendered(compiled.checked):
+        compiled.files += len(files)
+        yield name, files
 
 
 def _make_directory(out: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from lan import NODE, PEER, Net
 
 from podlan import pipeline
-from podlan.output import Staged, compare
 
 SITE = Path(__file__).parent / "site"
 HOWTO_ROUTES = """\
@@ -35,10 +34,8 @@ def net(tmp_path):
 
 @pytest.fixture
 def directory(tmp_path):
-    trees = pipeline.compile_site(SITE, tmp_path / "out", write=False).trees
     out = tmp_path / "out"
-    out.mkdir()
-    Staged(out, trees, compare(out, trees)).commit()
+    pipeline.compile_apart(SITE, out)
     return out / "nodes/node-1"
 
 

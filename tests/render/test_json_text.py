@@ -7,6 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podlan.plan import Address, File, Link, Plan, Release, Route, document, encode
 from podlan.render._artifact import json_text
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
@@ -20,3 +21,33 @@ values = st.recursive(
 @given(values)
 def test_the_bytes_are_those_of_the_standard_library(value):
     assert json_text(value) == (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+words = st.text(st.characters(codec="utf-8"), max_size=5)
+several = st.lists(words, max_size=2).map(tuple)
+links = st.builds(Link, words, st.sampled_from(["master", "macvlan"]), st.none() | st.booleans(), altnames=several)
+addresses = st.builds(Address, words, words, st.integers(0, 2), st.booleans(), st.booleans())
+routes = st.builds(Route, words, words, words, metric=st.integers(0, 2), replaces=st.booleans())
+files = st.builds(File, words, block=several, needs=several, start=st.booleans())
+releases = st.none() | st.builds(Release, words, words, words, words, several)
+
+
+def some(items):
+    return st.lists(items, max_size=3).map(tuple)
+
+
+@given(
+    st.builds(
+        Plan,
+        words,
+        some(links),
+        some(addresses),
+        some(routes),
+        st.dictionaries(words, words),
+        some(files),
+        release=releases,
+    )
+)
+def test_a_plan_s_records_are_written_as_the_objects_that_they_stand_for(plan):
+    """Many in one process: what is kept of one must never show in another that is like it (1 is True, and 1.0)."""
+    assert json_text(document(plan)) == (json.dumps(encode(plan), indent=2, ensure_ascii=False) + "\n").encode()

@@ -90,7 +90,10 @@ class Range(NamedTuple):
 
 def to_text(family: int, address: int) -> str:
     """Write one address."""
-    return str(IPv4Address(address) if family == 4 else IPv6Address(address))  # noqa: PLR2004 - IPv4
+    if family == 4:  # noqa: PLR2004 - IPv4
+        # Without an IPv4Address in between, which takes four times as long: every node has a score of them.
+        return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+    return str(IPv6Address(address))
 
 
 def _address(text: str) -> IP:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podlan import __version__, pipeline
-from podlan.addressing import Decisions, Range
+from podlan import __version__
 from podlan.cli import EXIT_CODES
+from podlan.cli._progress import is_watched, with_progress
 from podlan.diagnostics import Exit, as_json, has_warnings
 from podlan.diagnostics.printers import PRINTERS, Setting
-from podlan.output import names
-from podlan.rules import explanations
+from podlan.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
+    from podlan import pipeline
     from podlan.addressing import Lock
     from podlan.diagnostics import Finding
 
@@ -42,6 +42,7 @@ _format = click.option(
     help="How to print findings: sarif for code hosts, github for annotations, junit for CI.",
 )
 _strict = click.option("--strict", is_flag=True, help="Let warnings fail the run, too.")
+_timings = click.option("--timings", is_flag=True, help="Tell on stderr (in --format json) how long each stage took.")
 _MOST = 100
 _most = click.option(
     "--max", "most", type=click.IntRange(1), default=_MOST, show_default=True, help="Findings and changes to print."
@@ -53,15 +54,24 @@ _most = click.option(
 @_strict
 @_format
 @_most
-def check(site: Path, *, strict: bool, form: str, most: int) -> None:
+@_timings
+def check(site: Path, *, strict: bool, form: str, most: int, timings: bool) -> None:
     """Validate SITE, a directory of *.yaml files or one file; writes nothing.
 
     Reads the inventory and podlan.lock, runs every rule and allocates, and prints all findings at once.
     """
-    checked = pipeline.check(site)
+    from podlan import pipeline  # noqa: PLC0415 - completion and --help wait for no pydantic
+
+    clock = Timings()
+    checked = pipeline.check(site, timings=clock)
     failed = checked.failed or (strict and has_warnings(checked.findings))
+    if timings and form == "json":
+        _print_json({**json.loads(as_json(checked.findings)), "timings": clock.milliseconds()})
+        sys.exit(Exit.FAILED if failed else Exit.DONE)
     if form != "text" or checked.findings:
         _print_findings(checked.findings, checked.source.texts, form, most, sys.stdout)
+    if timings:
+        click.echo(clock.text(), nl=False, err=True)
     if form == "text" and not failed and checked.site is not None:
         click.echo(f"{site}: {_count(len(checked.site.nodes), 'node')}, no errors")
     sys.exit(Exit.FAILED if failed else Exit.DONE)
@@ -86,6 +96,8 @@ def check(site: Path, *, strict: bool, form: str, most: int) -> None:
 @_strict
 @_format
 @_most
+@_timings
+@click.option("-q", "--quiet", is_flag=True, help="Print findings and what --check finds, and nothing of a success.")
 def compile_(
     site: Path,
     out: Path,
@@ -99,6 +111,8 @@ def compile_(
     strict: bool,
     form: str,
     most: int,
+    timings: bool,
+    quiet: bool,
 ) -> None:
     """Compile SITE into the output directory and bring SITE's podlan.lock up to date.
 
@@ -114,17 +128,32 @@ def compile_(
       podlan compile site -o output --check        in CI, on a pull request
       podlan compile site -o output --base main    after merging main into a branch
     """
+    from podlan import pipeline  # noqa: PLC0415 - as above
+    from podlan.addressing import Decisions  # noqa: PLC0415 - as above
+
     decisions = Decisions(
         move=frozenset(move),
         keep=frozenset(keep),
         shrink=frozenset(shrink),
         base=pipeline.base_lock(site, base) if base is not None else None,
     )
-    compiled = pipeline.compile_site(site, out, decisions, locked=locked, strict=strict, write=not only_check)
+    clock = Timings()
+    compiled = pipeline.compile_site(
+        site,
+        out,
+        decisions,
+        locked=locked,
+        strict=strict,
+        write=not only_check,
+        timings=clock,
+        follow=with_progress if is_watched() and not quiet else None,
+    )
     code = _exit_code(compiled, only_check=only_check, locked=locked)
     if form == "json":
-        click.echo(json.dumps(_as_values(compiled), indent=2, ensure_ascii=False))
+        _print_json(_as_values(compiled) | ({"timings": clock.milliseconds()} if timings else {}))
         sys.exit(code)
+    if timings:
+        click.echo(clock.text(), nl=False, err=True)
     findings, texts = compiled.checked.findings, compiled.checked.source.texts
     if form != "text":
         _print_findings(findings, texts, form, most, sys.stdout)
@@ -135,7 +164,7 @@ def compile_(
         sys.exit(code)
     if only_check or code:
         lines = list(_lock_lines(compiled.checked)) or list(_form_lines(compiled.checked))
-        lines += [f"{what} {out}/{path}" for what, path in names(compiled.difference)]
+        lines += [f"{what} {out}/{path}" for what, path in compiled.difference.names()]
         _print_some(lines or [f"{out}: right"], most)
         if lines:
             told = (
@@ -146,7 +175,7 @@ def compile_(
             )
             options = [word for option, values in told for value in values for word in (option, value)]
             click.echo(f"run: {shlex.join(['podlan', 'compile', str(site), '-o', str(out), *options])}", err=True)
-    else:
+    elif not quiet:
         _print_some(list(_lock_lines(compiled.checked)), most)
         click.echo(_written(compiled, site, out))
     sys.exit(code)
@@ -180,6 +209,9 @@ def release(site: Path, nodes: tuple[str, ...], older_than: float | None) -> Non
       podlan release site node-7
       podlan release site --older-than 30d
     """
+    from podlan import pipeline  # noqa: PLC0415 - as above
+    from podlan.addressing import Range  # noqa: PLC0415 - as above
+
     if not nodes and older_than is None:
         raise click.UsageError("name a node, or say --older-than")
     before = None if older_than is None else time.time() - older_than
@@ -210,18 +242,24 @@ def _age(value: str | None) -> float | None:
 
 
 def _print_findings(findings: list[Finding], texts: dict[str, str], form: str, most: int, stream: TextIO) -> None:
+    from podlan.rules import explanations  # noqa: PLC0415 - as above
+
     colour = stream.isatty() and "NO_COLOR" not in os.environ
     setting = Setting(texts, explanations(), __version__, colour=colour, most=most)
     click.echo(PRINTERS[form](findings, setting), nl=False, file=stream, color=True)
 
 
+def _print_json(values: dict[str, object]) -> None:
+    click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+
+
 def _written(compiled: pipeline.Compiled, site: Path, out: Path) -> str:
     difference = compiled.difference
     written = len(difference.missing) + len(difference.stale)
-    files = sum(len(files) for files in compiled.trees.values()) + 1  # the site's marker
+    nodes = len(compiled.checked.site.nodes) if compiled.checked.site else 0
     return (
-        f"{site} -> {out}: {_count(len(compiled.nodes), 'node')}, {_count(files, 'file')}: "
-        f"{written} written, {len(difference.orphaned)} removed, {files - written} unchanged"
+        f"{site} -> {out}: {_count(nodes, 'node')}, {_count(compiled.files, 'file')}: "
+        f"{written} written, {len(difference.orphaned)} removed, {compiled.files - written} unchanged"
     )
 
 
@@ -267,7 +305,7 @@ def _as_values(compiled: pipeline.Compiled) -> dict[str, object]:
     return {
         **json.loads(as_json(compiled.checked.findings)),
         "lock": list(_lock_lines(compiled.checked)),
-        "output": [{"change": what, "path": path} for what, path in names(compiled.difference)],
+        "output": [{"change": what, "path": path} for what, path in compiled.difference.names()],
     }
 
 

@@ -151,6 +151,10 @@ _BESIDE = {
         "compile: the files of the output that change, or with --check would",
         {"type": "array", "items": _record("One file of the output", _CHANGE)},
     ),
+    "timings": _described(
+        "check and compile with --timings: milliseconds that each stage took",
+        {"type": "object", "additionalProperties": {"type": "number"}, "examples": [{"read": 3.1, "shape": 1.2}]},
+    ),
     "files": _described("audit: how many CNI files were read", _COUNT),
     "nodes": _described("audit: how many nodes they belong to", _COUNT),
     "addresses": _described("audit: how many addresses these nodes hand out", _COUNT),

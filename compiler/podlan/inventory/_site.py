@@ -130,11 +130,14 @@ class Site:
         `keys` is the path below the node ("cluster", "kubernetes"); for what an attachment says it begins with
         "masters" and the master's name, and the shorthand at the node counts too.
         """
+        spellings = _spellings(keys)
         holders: list[KeyPath] = [("nodes", node.name)]
         holders += [("profiles", profile) for profile in reversed(node.profiles)]
         for holder in holders:
-            for tail in _spellings(keys):
-                if self.source.has((*holder, *tail)):
+            entry = self.source.get(holder)
+            for tail in spellings:
+                # Asked so often that it pays to look first whether the entry says anything of the kind.
+                if isinstance(entry, dict) and tail[0] in entry and self.source.has((*holder, *tail)):
                     return (*holder, *tail)
         return keys if self.source.has(keys) else ("nodes", node.name)
 

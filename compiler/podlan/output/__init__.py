@@ -5,7 +5,7 @@ from podlan.output._files import refuse_nesting, remove_leftovers, turn, write_d
 from podlan.output._owned import MANIFEST, NODES, listed, marker, refuse_lost_lock, refuse_other_site
 from podlan.output._reader import Reader
 from podlan.output._staged import Staged
-from podlan.output._tree import Difference, compare, names
+from podlan.output._tree import Difference, compare
 
 __all__ = [
     "MANIFEST",
@@ -21,7 +21,6 @@ __all__ = [
     "compare",
     "listed",
     "marker",
-    "names",
     "refuse_lost_lock",
     "refuse_nesting",
     "refuse_other_site",

@@ -26,6 +26,22 @@ class Reader:
 
     def content(self, name: str) -> bytes | None:
         """Give what a file holds, None where it is not there."""
+        opened = self._open(name)
+        return None if opened is None else self._rest(name, *opened)
+
+    def is_same(self, name: str, content: bytes) -> bool | None:
+        """Tell whether a file holds just that, None where it is not there; of another size it is not even read."""
+        opened = self._open(name)
+        if opened is None:
+            return None
+        descriptor, size = opened
+        if size != len(content):
+            os.close(descriptor)
+            return False
+        return self._rest(name, descriptor, size) == content
+
+    def _open(self, name: str) -> tuple[int, int] | None:
+        """Open a file: its descriptor and size."""
         if not self.is_directory(name.rpartition("/")[0]):
             return None
         path = f"{self.root}/{name}"
@@ -36,15 +52,23 @@ class Reader:
             return None
         except OSError as error:
             raise CannotWrite(Path(path), _reason(error)) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise CannotWrite(Path(path), _NO_FILE)
+        return descriptor, status.st_size
+
+    def _rest(self, name: str, descriptor: int, size: int) -> bytes:
+        """Read an open file to its end, and close it."""
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CannotWrite(Path(path), _NO_FILE)
-            with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                return file.readall()
+            content = os.read(descriptor, size + 1)
+            while len(content) < size and (part := os.read(descriptor, size)):
+                content += part
         except OSError as error:
-            raise CannotWrite(Path(path), error.strerror or str(error)) from error
+            raise CannotWrite(Path(self.root, name), error.strerror or str(error)) from error
         finally:
             os.close(descriptor)
+        return content
 
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""

@@ -14,31 +14,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from podlan.output._errors import CannotWrite
-from podlan.output._owned import MANIFEST, MARKER, directories, parted
+from podlan.output._owned import MANIFEST, MARKER, NODES, directories, parted
 from podlan.output._reader import Reader
-from podlan.output._tree import STAGE
+from podlan.output._tree import STAGE, Comparison
+from podlan.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from podlan.output._tree import Difference
 
 
 class Staged:
-    """New content beside the tree; `commit` puts it in place, leaving the context forgets what was not committed."""
+    """New content beside the tree; `commit` puts it in place, leaving the context forgets what was not committed.
+
+    `trees` gives (directory, {relative path: content}) one after the other, so that none but one is in memory;
+    `difference` then tells how the output differed from them, and from the marker.
+    """
 
     def __init__(
-        self, out: Path, trees: Mapping[str, Mapping[str, bytes]], difference: Difference, marker: bytes = b""
+        self,
+        out: Path,
+        trees: Iterable[tuple[str, Mapping[str, bytes]]],
+        marker: bytes = b"",
+        timings: Timings | None = None,
     ) -> None:
         self.out = out
-        self.difference = difference
+        self._timings = timings or Timings()
         self.stage = out / STAGE
-        _refuse_unwritable(out, difference)
+        self._begun = False
+        self._writable: set[str] = set()
+        comparison = Comparison(out, marker, self._timings)
         with _writing(out):
             self._discard()
             try:
-                self._write(trees, marker)
+                if comparison.lacks_marker:
+                    self._write("", {MARKER: marker}, [MARKER])
+                self.difference = self._write_differing(trees, comparison)
             except BaseException:
                 self._discard()
                 raise
@@ -52,19 +65,54 @@ class Staged:
         with _writing(self.out):
             self._discard()
 
-    def _write(self, trees: Mapping[str, Mapping[str, bytes]], marker: bytes) -> None:
-        made: set[Path] = set()
-        for name in (*self.difference.missing, *self.difference.stale):
-            target = self.stage / name
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            directory, path = parted(name)
-            content = trees[directory][path] if path else marker
-            with open(target, "xb", buffering=0) as file:  # noqa: PTH123 - faster than Path.write_bytes over many
-                if file.write(content) != len(content):
+    def _write_differing(self, trees: Iterable[tuple[str, Mapping[str, bytes]]], comparison: Comparison) -> Difference:
+        for name, files in trees:
+            if paths := comparison.directory(name, files):
+                with self._timings.stage("write"):
+                    self._write(f"{name}/", files, paths)
+        difference = comparison.end()
+        self._refuse_unwritable({name.rpartition("/")[0] for name in difference.orphaned})
+        # A directory that goes is renamed away.
+        self._refuse_unwritable({parted(name)[0].rpartition("/")[0] for name in difference.orphaned})
+        return difference
+
+    def _write(self, prefix: str, files: Mapping[str, bytes], paths: list[str]) -> None:
+        """Write some files of a directory below the stage."""
+        directories = {f"{prefix}{path}".rpartition("/")[0] for path in paths}
+        # A directory that is not there yet comes with all that is in it.
+        is_new = not os.path.lexists(f"{self.out}/{prefix}")
+        self._refuse_unwritable({prefix.rstrip("/")} if is_new else directories)
+        if not self._begun:
+            self._begun = True
+            self.stage.mkdir()
+            (self.stage / NODES).mkdir()
+        made = {"", NODES}
+        for directory in directories:
+            self._make(directory, made)
+        for path in paths:
+            target, content = f"{self.stage}/{prefix}{path}", files[path]
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                if os.write(descriptor, content) != len(content):
                     # A short write means just that.
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+            finally:
+                os.close(descriptor)
+
+    def _make(self, directory: str, made: set[str]) -> None:
+        """Make a directory of the stage, after those above it."""
+        if directory not in made:
+            self._make(directory.rpartition("/")[0], made)
+            os.mkdir(f"{self.stage}/{directory}")  # noqa: PTH102 - Path takes as long to be made as the directory
+            made.add(directory)
+
+    def _refuse_unwritable(self, directories: Iterable[str]) -> None:
+        """Refuse where the operating system would not let us finish: the lock is written before the tree."""
+        reader = Reader(self.out)
+        for name in sorted({_present(reader, name) for name in directories} - self._writable):
+            if not os.access(self.out / name, os.W_OK | os.X_OK):
+                raise CannotWrite(self.out / name, "no permission to write there")
+            self._writable.add(name)
 
     def commit(self) -> None:
         """Swap the new content in and remove what is orphaned; a whole new directory is one rename."""
@@ -72,13 +120,15 @@ class Staged:
             if MARKER in (*self.difference.missing, *self.difference.stale):
                 (self.stage / MARKER).replace(self.out / MARKER)
             orphans = _by_directory(self.difference.orphaned)
-            for name in sorted(directories(self.stage)):
-                staged, target = self.stage / name, self.out / name
-                target.parent.mkdir(exist_ok=True)
+            staged = sorted(directories(self.stage))
+            if any(name.startswith(f"{NODES}/") for name in staged):
+                (self.out / NODES).mkdir(exist_ok=True)
+            for name in staged:
+                target = self.out / name
                 if target.exists():
-                    _change(staged, target, orphans.pop(name, []))
+                    _change(self.stage / name, target, orphans.pop(name, []))
                 else:
-                    staged.rename(target)
+                    (self.stage / name).rename(target)
             for name, paths in orphans.items():
                 self._remove(name, paths)
             self._discard()
@@ -131,18 +181,6 @@ def _by_directory(names: list[str]) -> dict[str, list[str]]:
         directory, path = parted(name)
         found.setdefault(directory, []).append(path)
     return found
-
-
-def _refuse_unwritable(out: Path, difference: Difference) -> None:
-    """Refuse where the operating system would not let us finish: the lock is written before the tree."""
-    reader = Reader(out)
-    changed = {name.rpartition("/")[0] for name in (*difference.missing, *difference.stale, *difference.orphaned)}
-    present = {_present(reader, name) for name in changed}
-    # A directory that goes is renamed away.
-    present |= {parted(name)[0].rpartition("/")[0] for name in difference.orphaned}
-    for name in sorted(present):
-        if out.exists() and not os.access(out / name, os.W_OK | os.X_OK):
-            raise CannotWrite(out / name, "no permission to write there")
 
 
 def _present(reader: Reader, name: str) -> str:

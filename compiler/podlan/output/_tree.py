@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from podlan.output._errors import CannotWrite
 from podlan.output._owned import CLUSTER, MANIFEST, MARKER, NODES, SIGNATURE, directories, listed
 from podlan.output._reader import Reader
+from podlan.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,57 +29,90 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.missing or self.stale or self.orphaned)
 
+    def names(self) -> Iterator[tuple[str, str]]:
+        """List it as (what, path) for people and programs."""
+        yield from (("missing", path) for path in self.missing)
+        yield from (("stale", path) for path in self.stale)
+        yield from (("orphaned", path) for path in self.orphaned)
 
-def compare(out: Path, trees: Mapping[str, Mapping[str, bytes]], marker: bytes = b"") -> Difference:
-    """Tell how the output differs from {directory: {relative path: content}} and, if there is one, the marker.
+
+class Comparison:
+    """Compares an output with what it should be, one of its directories after the other.
 
     A directory is `cluster` or `nodes/NODE`. Raises CannotWrite for whatever would stand in the way of making it equal.
     """
-    reader = Reader(out)
-    for name in (STAGE, NODES):
-        reader.is_directory(name)
-    difference = Difference()
-    wanted = {MARKER: marker} if marker else {}
-    _sort_in(difference, reader, wanted.items())
-    for directory, files in trees.items():
-        _sort_in(difference, reader, ((f"{directory}/{path}", content) for path, content in files.items()))
-    difference.orphaned += _orphans(reader, trees, out)
-    for names in (difference.missing, difference.stale, difference.orphaned):
-        names.sort()
-    return difference
+
+    def __init__(self, out: Path, marker: bytes, timings: Timings) -> None:
+        self._out = out
+        self._timings = timings
+        self._difference = Difference()
+        self._seen: set[str] = set()
+        reader = Reader(out)
+        for name in (STAGE, NODES):
+            reader.is_directory(name)
+        self.lacks_marker = bool(marker and self._to_write(reader, {MARKER: marker}, ""))
+
+    def directory(self, name: str, files: Mapping[str, bytes]) -> list[str]:
+        """Give the paths in a directory that have to be written."""
+        with self._timings.stage("compare"):
+            self._seen.add(name)
+            reader = Reader(self._out)  # one that remembers no other directory's
+            if not reader.is_directory(name):
+                self._difference.missing += [f"{name}/{path}" for path in files]
+                return list(files)
+            self._difference.orphaned += _orphans(reader, name, files)
+            return self._to_write(reader, files, f"{name}/")
+
+    def _to_write(self, reader: Reader, files: Mapping[str, bytes], prefix: str) -> list[str]:
+        paths = []
+        for path, content in files.items():
+            name = f"{prefix}{path}"
+            is_same = reader.is_same(name, content)
+            if is_same is None:
+                self._difference.missing.append(name)
+            elif not is_same:
+                self._difference.stale.append(name)
+            if not is_same:
+                paths.append(path)
+        return paths
+
+    def end(self) -> Difference:
+        """Give all that differs, now that every directory was seen; whatever else podlan wrote is orphaned."""
+        difference = self._difference
+        for name in directories(self._out):
+            if name not in self._seen:
+                difference.orphaned += _orphans(Reader(self._out), name, {})
+        for names in (difference.missing, difference.stale, difference.orphaned):
+            names.sort()
+        return difference
 
 
-def _sort_in(difference: Difference, reader: Reader, wanted: Iterable[tuple[str, bytes]]) -> None:
-    for name, content in wanted:
-        present = reader.content(name)
-        if present is None:
-            difference.missing.append(name)
-        elif present != content:
-            difference.stale.append(name)
+def compare(
+    out: Path,
+    trees: Iterable[tuple[str, Mapping[str, bytes]]],
+    marker: bytes = b"",
+    timings: Timings | None = None,
+) -> Difference:
+    """Tell how the output differs from (directory, {relative path: content}) and from the marker, if there is one."""
+    comparison = Comparison(out, marker, timings or Timings())
+    for name, files in trees:
+        comparison.directory(name, files)
+    return comparison.end()
 
 
-def _orphans(reader: Reader, trees: Mapping[str, Mapping[str, bytes]], out: Path) -> Iterator[str]:
-    """Name the files that podlan wrote, by the manifests that are there, for a directory or a path that is no more."""
-    for directory in directories(out):
-        files = trees.get(directory, {})
-        try:
-            manifest = reader.content(f"{directory}/{MANIFEST}")
-        except CannotWrite:
-            if files:
-                raise
-            continue  # of others, who may have links and directories of any name
-        if files and manifest == files.get(MANIFEST):
-            continue
-        paths = listed(directory, manifest)
-        # Of another manifest than the one that comes, a signature is worth nothing.
-        for path in [SIGNATURE, *paths] if paths and directory != CLUSTER else paths:
-            name = f"{directory}/{path}"
-            if path not in files and reader.has(name):
-                yield name
-
-
-def names(difference: Difference) -> Iterable[tuple[str, str]]:
-    """List the difference as (what, path) for people and programs."""
-    yield from (("missing", path) for path in difference.missing)
-    yield from (("stale", path) for path in difference.stale)
-    yield from (("orphaned", path) for path in difference.orphaned)
+def _orphans(reader: Reader, directory: str, files: Mapping[str, bytes]) -> Iterator[str]:
+    """Name the files that podlan wrote, by the manifest that is there, and that are wanted no more."""
+    try:
+        manifest = reader.content(f"{directory}/{MANIFEST}")
+    except CannotWrite:
+        if files:
+            raise
+        return  # of others, who may have links and directories of any name
+    if files and manifest == files.get(MANIFEST):
+        return
+    paths = listed(directory, manifest)
+    # Of another manifest than the one that comes, a signature is worth nothing.
+    for path in [SIGNATURE, *paths] if paths and directory != CLUSTER else paths:
+        name = f"{directory}/{path}"
+        if path not in files and reader.has(name):
+            yield name

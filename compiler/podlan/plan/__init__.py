@@ -1,6 +1,6 @@
 """The plan of a node and its JSON form. Standard library only: the node reads it with nothing else installed."""
 
-from podlan.plan._json import BadPlan, decode, encode
+from podlan.plan._json import BadPlan, decode, document, encode, members
 from podlan.plan._model import (
     PLAN_VERSION,
     PROTOCOL,
@@ -36,7 +36,9 @@ __all__ = [
     "Route",
     "Runtime",
     "decode",
+    "document",
     "encode",
     "may_install",
     "may_write",
+    "members",
 ]

@@ -37,14 +37,20 @@ class BadPlan(PodlanError):
 
 def encode(plan: Plan) -> dict[str, object]:
     """Give the plan as JSON values, `version` first, then the plan's own keys in a fixed order."""
-    return {"version": PLAN_VERSION, **_encode(plan)}
+    return {key: _encode_item(item) for key, item in document(plan).items()}
 
 
-def _encode(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the model's dataclasses
+def document(plan: Plan) -> dict[str, object]:
+    """Give the same, with the plan's records as they are: `members` tells what each of them holds."""
+    return {"version": PLAN_VERSION, **members(plan)}
+
+
+def members(record: Any) -> dict[str, object]:  # noqa: ANN401 - any of the model's dataclasses
+    """Give what a record's JSON object holds, by its keys there; records in it are as they are."""
     return {
-        key: _encode_item(item)
-        for name, key, default in _fields(type(value))  # type: ignore[arg-type]  # a class can be hashed
-        if (item := getattr(value, name)) != default
+        key: item
+        for name, key, default in _fields(type(record))  # type: ignore[arg-type]  # a class can be hashed
+        if (item := getattr(record, name)) != default
     }
 
 
@@ -65,7 +71,7 @@ def _encode_item(item: object) -> object:
         return item
     if isinstance(item, tuple):
         return [_encode_item(part) for part in item]
-    return _encode(item)
+    return {key: _encode_item(part) for key, part in members(item).items()}
 
 
 def _camel(name: str) -> str:

@@ -40,10 +40,12 @@ def may_install(path: str) -> bool:
     return path.startswith(INSTALLABLE)
 
 
+_FORBIDDEN = tuple(f"{place}/" for place in _NEVER)
+_BEGINNINGS = tuple(place.rstrip("*") for place in WRITABLE if place.endswith(("/", "*")))
+
+
 def may_write(path: str) -> bool:
     """Tell whether a plan may write a file at this absolute path, which holds no '..'."""
-    if any(f"{path}/".startswith(f"{place}/") for place in _NEVER):
+    if f"{path}/".startswith(_FORBIDDEN):
         return False
-    return any(
-        path == place or (place.endswith(("/", "*")) and path.startswith(place.rstrip("*"))) for place in WRITABLE
-    )
+    return path in WRITABLE or path.startswith(_BEGINNINGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from podlan.plan import encode
+from podlan.plan import document
 from podlan.render._artifact import Artifact, json_text
 from podlan.render._boot import boot_hook, boot_script
 from podlan.render._cni import cni, cni_facts
@@ -57,7 +57,7 @@ def render(blueprint: Blueprint, own: Iterable[Artifact] = ()) -> dict[str, byte
         runtime=runtime_facts(blueprint),
     )
     files = {artifact.file.source: artifact.content for artifact in delivered if artifact.content is not None}
-    files["plan.json"] = json_text(encode(plan))
+    files["plan.json"] = json_text(document(plan))
     files["boot.sh"] = boot_script(plan)
     files["install.sh"] = install_script(plan)
     files["manifest.json"] = manifest({"node": plan.node}, files)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, is_dataclass
+from functools import cache, lru_cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from podlan.plan import members
+
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from podlan.plan import File
 
 HEADER = "Written by podlan from the site's inventory: change that and compile, not this file."
@@ -31,6 +35,7 @@ def templates() -> Environment:
     """Load the templates of text files. What they print is quoted for sh unless the template says otherwise."""
     environment = Environment(
         loader=PackageLoader("podlan.render"),
+        auto_reload=False,
         undefined=StrictUndefined,
         finalize=_quote,
         autoescape=False,  # noqa: S701 - no HTML here; the sh quoting filter is applied to every value instead
@@ -50,12 +55,19 @@ class Plain(str):
 
 
 def _quote(value: object) -> str:
-    return value if isinstance(value, Plain) else shlex.quote(str(value))
+    return value if isinstance(value, Plain) else shell_word(str(value))
+
+
+@lru_cache(maxsize=4096)
+def shell_word(text: str) -> str:
+    """Quote a word for sh; most words come again with the next node."""
+    return shlex.quote(text)
 
 
 _BATCH_WORD = re.compile(r"[A-Za-z0-9_.:/@+=-]+")
 
 
+@lru_cache(maxsize=4096)
 def batch_word(value: object) -> Plain:
     """Give a word of a line for `ip -batch`, which has no quoting that every version knows.
 
@@ -70,9 +82,14 @@ def batch_word(value: object) -> Plain:
 def json_text(value: object) -> bytes:
     """Write JSON as people read it, the same bytes every time: those of json.dumps with an indent of 2.
 
+    A record of a plan is the object that it stands for there.
+
     json's own encoder goes through pure Python as soon as it indents, and took a fifth of a large compile.
     """
     return f"{_json(value, '')}\n".encode()
+
+
+_ARRAYS = (list, tuple)
 
 
 def _json(value: object, indent: str) -> str:
@@ -80,12 +97,25 @@ def _json(value: object, indent: str) -> str:
         return encode_basestring(value)
     inner = f"{indent}  "
     if isinstance(value, dict) and value:
-        items = [f"{inner}{encode_basestring(key)}: {_json(item, inner)}" for key, item in value.items()]
-        return "{\n" + ",\n".join(items) + f"\n{indent}}}"
-    if isinstance(value, list | tuple) and value:
-        items = [f"{inner}{_json(item, inner)}" for item in value]
-        return "[\n" + ",\n".join(items) + f"\n{indent}]"
+        items = [
+            # Most are strings: a call less for each.
+            f"{encode_basestring(key)}: {encode_basestring(item) if isinstance(item, str) else _json(item, inner)}"
+            for key, item in value.items()
+        ]
+        return "{\n" + inner + f",\n{inner}".join(items) + f"\n{indent}}}"
+    if isinstance(value, _ARRAYS) and value:
+        return "[\n" + inner + f",\n{inner}".join([_json(item, inner) for item in value]) + f"\n{indent}]"
+    if isinstance(value, int):
+        return str(value).lower()  # True and False, too
+    if is_dataclass(value):
+        return _record(value, indent)  # type: ignore[arg-type]  # a plan's records are frozen
     return json.dumps(value)
+
+
+@lru_cache(maxsize=4096)
+def _record(record: Hashable, indent: str) -> str:
+    """Write a record of a plan, which most often is another node's too."""
+    return _json(members(record), indent)
 
 
 _UNIT_SAFE = re.compile(r"[A-Za-z0-9:_.]")

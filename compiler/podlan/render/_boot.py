@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from podlan.plan import PROTOCOL, WRITABLE, File, Plan
@@ -9,7 +10,7 @@ from podlan.render._artifact import HEADER, Artifact, Plain, templates, unit_esc
 from podlan.render._release import release_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from podlan.planning import Blueprint
 
@@ -35,10 +36,16 @@ def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
     if plan.node.boot == "rc.local":
         path = _RC_LOCAL.get(plan.node.cluster.distribution, "/etc/rc.local")
         return Artifact(File(path, mode="0755", block=(f"/bin/sh {NODE_DIRECTORY}/boot.sh",)))
-    masters = dict.fromkeys(_awaited(plan.network))
+    masters = tuple(dict.fromkeys(_awaited(plan.network)))
     release = release_facts(plan)
     needed = {_directory(path) for path in (*(file.path for file in files), UNIT, NODE_DIRECTORY)} | _OWN
     needed |= {release.directory} if release else set()
+    return _unit(masters, frozenset(needed), watch=plan.node.boot == "systemd-watch")
+
+
+@lru_cache(maxsize=1024)
+def _unit(masters: tuple[str, ...], needed: frozenset[str], *, watch: bool) -> Artifact:
+    """Render the unit for a node with these interfaces and directories; most nodes have the same ones."""
     text = (
         templates()
         .get_template("podlan-reconcile.service")
@@ -50,7 +57,7 @@ def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
             program=Plain(PROGRAM),
             node=Plain(NODE_DIRECTORY),
             journal=Plain(JOURNAL),
-            watch=plan.node.boot == "systemd-watch",
+            watch=watch,
         )
     )
     file = File(UNIT, source=f"rootfs{UNIT}", wanted_by=("multi-user.target",), needs=(PROGRAM,))
@@ -80,15 +87,12 @@ def _outermost(directories: set[str]) -> list[str]:
 
 def boot_script(plan: Plan) -> bytes:
     """Render boot.sh: the same network state as reconcile makes, with sh and iproute2 alone."""
-    template = templates().get_template("boot.sh")
     masters = [link for link in plan.links if link.kind == "master"]
     vlans = [link for link in plan.links if link.kind == "vlan"]
     children = [link for link in plan.links if link.kind == "macvlan"]
     names = {link.name for link in (*vlans, *children)}
-    text = template.render(
-        header=Plain(HEADER),
+    text = _script()(
         plan=plan,
-        protocol=PROTOCOL,
         masters=masters,
         awaited=list(dict.fromkeys(_awaited(plan))),
         vlans=vlans,
@@ -107,6 +111,14 @@ def boot_script(plan: Plan) -> bytes:
         promisc=[link for link in (*masters, *vlans) if link.promisc is not None],
     )
     return text.encode()
+
+
+@cache
+def _script() -> Callable[..., str]:
+    """Give boot.sh's macro: to call it costs much less than to render a template, once for each node."""
+    module = templates().get_template("boot.sh").make_module({"header": Plain(HEADER), "protocol": PROTOCOL})
+    script: Callable[..., str] = module.script  # type: ignore[attr-defined]  # a macro of the template
+    return script
 
 
 def _around(sysctl: str, interfaces: set[str]) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ Each reads its files at boot, which is when it would do harm; until then the ker
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from podlan.plan import File
@@ -41,6 +42,7 @@ def guards(plan: Blueprint) -> Iterator[Artifact]:
         yield _tmpfiles(plan.node.cni.data_dir, networks)
 
 
+@lru_cache(maxsize=1024)
 def _whole(path: str, *lines: str) -> Artifact:
     text = "".join(f"{line}\n" for line in (f"# {HEADER}", *lines))
     return Artifact(File(path, source=f"rootfs{path}"), text.encode())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from podlan.render._artifact import HEADER, Plain, templates
+from podlan.render._artifact import HEADER, Plain, shell_word, templates
 from podlan.render._boot import NODE_DIRECTORY, PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podlan.plan import File, Plan
+    from podlan.plan import File, Plan, Release
+
+_FILES = "\0"
+"""Stands in the template's text where the calls for the files belong; no other text holds it."""
 
 _NETWORK = ("networking", "network", "NetworkManager", "systemd-networkd", "wicked", "dhcpcd", "netplan")
 """Units whose restart may cut the node off."""
@@ -18,23 +22,43 @@ _NETWORK = ("networking", "network", "NetworkManager", "systemd-networkd", "wick
 
 def install_script(plan: Plan) -> bytes:
     """Render install.sh for a plan whose files are all known."""
-    template = templates().get_template("install.sh")
-    text = template.render(
-        header=Plain(HEADER),
-        directory=NODE_DIRECTORY,
-        merge=_source("merge.awk"),
-        earlier=_source("earlier.awk"),
-        release=plan.release,
-        files=[(" ".join(file.restart), list(_calls(file))) for file in plan.files],
-        planned=[
-            *(f"file {file.path}" for file in plan.files),
-            *(f"wants {file.path} {target}" for file in plan.files for target in file.wanted_by),
-        ],
-        # The unit itself takes boot.sh where its program is missing.
-        needs=[(program, file.path) for file in plan.files for program in file.needs if program != PROGRAM],
-        network_units=" | ".join(f"{unit} | {unit}.service" for unit in _NETWORK),
+    planned = (
+        *(f"file {file.path}" for file in plan.files),
+        *(f"wants {file.path} {target}" for file in plan.files for target in file.wanted_by),
     )
-    return text.encode()
+    # The unit itself takes boot.sh where its program is missing.
+    needs = tuple((program, file.path) for file in plan.files for program in file.needs if program != PROGRAM)
+    before, behind = _around(plan.release, planned, needs)
+    return f"{before}{''.join(map(_lines, plan.files))}{behind}".encode()
+
+
+@lru_cache(maxsize=1024)
+def _around(release: Release | None, planned: tuple[str, ...], needs: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """Render what comes before the calls for the files and what comes behind them: most nodes have the same."""
+    text = (
+        templates()
+        .get_template("install.sh")
+        .render(
+            header=Plain(HEADER),
+            directory=NODE_DIRECTORY,
+            merge=_source("merge.awk"),
+            earlier=_source("earlier.awk"),
+            release=release,
+            files=Plain(_FILES),
+            planned=planned,
+            needs=needs,
+            network_units=" | ".join(f"{unit} | {unit}.service" for unit in _NETWORK),
+        )
+    )
+    before, behind = text.split(f"{_FILES}\n")
+    return before, behind
+
+
+@lru_cache(maxsize=4096)
+def _lines(file: File) -> str:
+    """Write the calls for one file, which most often is another node's too."""
+    calls = (" ".join((name, *map(shell_word, words))) for name, *words in _calls(file))
+    return "".join(f"    {line}\n" for line in (f"units={shell_word(' '.join(file.restart))}", *calls))
 
 
 def _source(name: str) -> str:

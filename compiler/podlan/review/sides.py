@@ -171,14 +171,12 @@ def _content(path: str, shown: str) -> bytes | None:
 def _site(path: Path, name: str) -> Mapping[str, Files]:
     from podlan import pipeline  # noqa: PLC0415 - two outputs are compared without pydantic and jinja2
 
-    with _directory() as nowhere:
-        compiled = pipeline.compile_site(path, nowhere / "output", write=False)
-    checked = compiled.checked
+    checked = pipeline.check(path)
     if checked.failed or checked.allocation is None:
         prefix = str(path)
         texts = {_shown(file, prefix, name): text for file, text in checked.source.texts.items()}
         raise SiteHasErrors(name, [_renamed(finding, prefix, name) for finding in checked.findings], texts)
-    return compiled.nodes
+    return {tree.removeprefix("nodes/"): files for tree, files in pipeline.rendered(checked) if tree != "cluster"}
 
 
 def _renamed(finding: Finding, prefix: str, name: str) -> Finding:

@@ -84,9 +84,10 @@ class Source:
         """Give what is written at a path."""
         value: Any = self.data
         for step in path:
-            in_mapping = isinstance(value, dict) and step in value
-            in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
-            if not in_mapping and not in_list:
+            if isinstance(value, dict):
+                if step not in value:
+                    return default
+            elif not isinstance(value, list) or not isinstance(step, int) or step >= len(value):
                 return default
             value = value[step]
         return value

@@ -3,6 +3,7 @@ route replace {{ route.destination | batch }}{% if route.gateway %} via {{ route
 {%- if route.source %} src {{ route.source | batch }}{% endif %}
 {% if route.metric %} metric {{ route.metric | batch }}{% endif %} proto {{ protocol }}
 {%- endmacro %}
+{% macro script(plan, masters, awaited, vlans, children, altnames, early, late, fallbacks, routes, addresses, adopted, promisc) %}
 #!/bin/sh
 # {{ header }}
 # The network state of this node with sh and iproute2 alone; a second run changes nothing.
@@ -230,3 +231,4 @@ link set dev {{ link.name | batch }} promisc {{ "on" if link.promisc else "off" 
 {% endfor %}
 EOF
 {% endif %}
+{% endmacro %}

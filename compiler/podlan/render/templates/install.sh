@@ -400,13 +400,7 @@ everything() {
     plugins {{ release.directory }} {{ release.url }} {{ release.sha256 }}{% for name in release.names %} {{ name }}{% endfor %}
 
 {% endif %}
-{% for units, calls in files %}
-    units={{ units }}
-{% for words in calls %}
-    {{ words[0] }}{% for word in words[1:] %} {{ word }}{% endfor %}
-
-{% endfor %}
-{% endfor %}
+{{ files }}
     obsolete
 }
 
