@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import threading
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from podlan.lab.errors import CommandFailed, ToolMissing
@@ -95,12 +96,15 @@ class Processes:
     def each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """Call the function for all items at the same time; the first failure ends the others."""
         pool = ThreadPoolExecutor(self._workers)
-        futures: list[Future[_R]] = [pool.submit(function, item) for item in items]
+        # A queue, since a signal that ends concurrent.futures.wait may leave a future's lock taken for ever.
+        ended: SimpleQueue[Future[_R]] = SimpleQueue()
+        futures: list[Future[_R]] = []
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            failed = [future for future in futures if future.done() and future.exception()]
-            for future in failed:
-                future.result()
+            for item in items:
+                futures.append(pool.submit(function, item))
+                futures[-1].add_done_callback(ended.put)
+            for _ in futures:
+                ended.get().result()
             return [future.result() for future in futures]
         finally:
             if not all(future.done() for future in futures):
