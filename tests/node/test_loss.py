@@ -28,7 +28,7 @@ STEPS = {
     "move after the shim": lambda net: net.reconcile(MOVE_PLAN),
     "shim after the move": lambda net: net.reconcile(SHIM_PLAN),
 }
-NOISE = 40  # beats beyond those of the control; a lost segment costs 50 (200 ms)
+NOISE = 12  # beats beyond those of the control; a lost segment costs 50 (200 ms)
 
 
 def streams(pod):
