@@ -19,7 +19,7 @@ from forked import eventually
 from lan import CHILD, MOVE_PLAN, NODE, NONE_PLAN, SHIM, SHIM_PLAN
 from watching import watching
 
-from podlan.node import status
+from podlan.node import deadman, status
 from podlan.node.confirm import seconds_left
 from podlan.node.files import Root
 from podlan.node.lock import is_held
@@ -356,3 +356,14 @@ def test_a_run_that_has_just_ended_was_not_killed(net, monkeypatch):
 
     monkeypatch.setattr("podlan.node.lock.is_held", ends)
     assert status.look(root).run == status.IDLE
+
+
+def test_a_process_that_is_not_the_run_is_never_ended():
+    """The run may have died before its guard looked, and its number may be another process's."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            process = deadman._Process(other.pid)  # noqa: SLF001 - the race itself cannot be brought about
+            process.kill()
+            assert other.poll() is None
+        finally:
+            other.kill()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from podlan.inventory import IP, AddressRange, Network
 
 _BITS = {4: 32, 6: 128}
+_IPV4 = 4
 
 
 class Range(NamedTuple):
@@ -83,14 +84,14 @@ class Range(NamedTuple):
         first, last = to_text(self.family, self.first), to_text(self.family, self.last)
         if first == last:
             return first
-        if self.family == 4 and self.first >> 8 == self.last >> 8:  # noqa: PLR2004 - IPv4
+        if self.family == _IPV4 and self.first >> 8 == self.last >> 8:
             return f"{first}-{self.last & 0xFF}"
         return f"{first}-{last}"
 
 
 def to_text(family: int, address: int) -> str:
     """Write one address."""
-    if family == 4:  # noqa: PLR2004 - IPv4
+    if family == _IPV4:
         # Without an IPv4Address in between, which takes four times as long: every node has a score of them.
         return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
     return str(IPv6Address(address))

@@ -207,6 +207,10 @@ class _Process:
         self._descriptor = -1
         with contextlib.suppress(OSError, AttributeError):
             self._descriptor = os.pidfd_open(pid)
+        if self._descriptor >= 0 and not self._is_there():
+            # It had ended before, and the number may be another process's by now.
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def kill(self) -> None:
         """End it, so that it cannot go on when it wakes up, and wait for its end."""
