@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from outputs import everything
+from ready import podlan
 
 from podlan import pipeline
 from podlan.cli._init import init
@@ -305,15 +306,7 @@ def test_an_end_at_a_question_writes_nothing(project, question, key):
 
 def disturbed(project, calls, what, number):
     """Run init into two new directories with one system call disturbed; give how it ended."""
-    inject = f"inject={calls}:{what}:when={number}"
-    return subprocess.run(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", inject, *PODLAN, "init", "deep/new"],
-        cwd=project.path,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return podlan(project.path, "init", "deep/new", trace=[f"trace={calls}", f"inject={calls}:{what}:when={number}"])
 
 
 CALLS = ["rename,renameat,renameat2", "fsync"]

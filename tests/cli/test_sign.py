@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from ready import podlan
 
 NODES = ("node-1", "node-2", "node-3")
 
@@ -162,12 +163,8 @@ def test_a_killed_run_leaves_whole_signatures_and_the_next_one_finishes(compiled
         for number in itertools.count(1):
             for node in signatures(compiled):
                 (compiled.out / f"nodes/{node}/manifest.json.sig").unlink()
-            strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
-            argv = [*strace, "-e", f"inject={calls}:signal=KILL:when={number}", sys.executable, "-m", "podlan", "sign"]
-            environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-            done = subprocess.run(
-                [*argv, "output", "--key", "key"], cwd=compiled.path, check=False, capture_output=True, env=environment
-            )
+            trace = [f"trace={calls}", f"inject={calls}:signal=KILL:when={number}"]
+            done = podlan(compiled.path, "sign", "output", "--key", "key", trace=trace)
             assert all(is_good(compiled, node) for node in signatures(compiled))
             if not done.returncode:
                 break

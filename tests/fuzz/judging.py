@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
     from podlan.diagnostics import Place
 
 SECONDS = 20
-"""Longest that podlan may take over one input, in a busy CI: it finds hangs, it measures nothing."""
+"""Processor time that podlan may take for one input, in a busy CI: it finds what never ends, it measures nothing."""
 
 
 def examples(number: int) -> settings:
     """Give the settings of a property: so many examples in CI, FUZZ_EXAMPLES of them in `make fuzz`."""
     return settings(
         max_examples=int(os.environ.get("FUZZ_EXAMPLES", number)),
-        deadline=timedelta(seconds=SECONDS),
+        deadline=None,  # which would be the clock's on the wall: each input has its own, in processor time
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )
 
@@ -52,7 +51,7 @@ def write(site: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def judge_path(site: Path, out: Path) -> pipeline.Checked | None:
-    start = time.monotonic()
+    start = time.process_time()
     try:
         checked = pipeline.check(site)
         _is_printable(checked)
@@ -62,7 +61,7 @@ def judge_path(site: Path, out: Path) -> pipeline.Checked | None:
         str(error).encode()
         return None
     finally:
-        assert time.monotonic() - start < SECONDS
+        assert time.process_time() - start < SECONDS
     lines = {file: text.splitlines() or [""] for file, text in checked.source.texts.items()}
     for finding in checked.findings:
         for place in (*([finding.place] if finding.place else []), *finding.also):

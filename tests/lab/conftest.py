@@ -27,7 +27,7 @@ def machine():
 
 def unchanged(before):
     """Whether the machine is as it was; what other programs do meanwhile may pass by."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 20
     while machine() != before and time.monotonic() < deadline:
         time.sleep(0.2)
     return machine() == before

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from faults import traced
 from lan import GATEWAY, NODE, NONE_PLAN, POD, SHIM_PLAN
 
 from podlan.node._errors import BadDirectory
@@ -58,13 +59,11 @@ def test_a_failing_run_takes_the_altname_back(net):
 
 def test_a_run_killed_anywhere_leaves_no_altname_behind_once_the_plan_goes(net):
     before = net.state()
-    argv = net.reconcile_argv(net.directory(PLAN))
-    trace = ["strace", "-f", "-qq", "-o", net.home / "trace", "-s", "64", "-e", "trace=sendto"]
+    directory = net.directory(PLAN)
     killed = 0
     for number in itertools.count(1):
-        inject = ["-e", f"inject=sendto:signal=SIGKILL:when={number}"]
-        done = subprocess.run([*argv[:4], *trace, *inject, *argv[4:]], capture_output=True, check=False)
-        killed += bool(done.returncode) and b"all is as it was before" in done.stderr and not altnames(net)
+        done = traced(net, directory, f"inject=sendto:signal=SIGKILL:when={number}", calls="sendto")
+        killed += bool(done.returncode) and "all is as it was before" in done.stderr and not altnames(net)
         net.reconcile(NONE_PLAN)
         assert net.state() == before, number
         if not done.returncode:

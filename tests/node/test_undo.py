@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from faults import changes_of, traced
 from lan import CHILD, GATEWAY, MOVE_PLAN, NODE, NONE_PLAN, PEER, POD, SHIM_PLAN
 from watching import watching
 
@@ -388,7 +389,7 @@ def test_an_undo_that_is_told_to_end_takes_all_back(net, number):
     net.reconcile(net.directory(replace(MOVE_PLAN, files=FILES), SOURCES))
     before = net.state(), tree(net.root)
     name = signal.Signals(number).name
-    ended = traced(net, ["undo"], "-e", f"inject=unlinkat:signal={name}:when=1")
+    ended = traced(net, None, f"inject=unlinkat:signal={name}:when=1", calls=CALLS)
     assert ended.returncode == 1
     assert f"failed, rolled back: ended by {name}" in ended.stderr
     assert (net.state(), tree(net.root)) == before
@@ -432,30 +433,18 @@ def test_a_step_that_fails_takes_all_back(net):
     assert net.reconcile().stdout.startswith("nothing to do")
 
 
-def traced(net, command, *inject):
-    argv = net.podlan_argv(*command)
-    calls = "trace=sendto,renameat,rename,unlinkat,unlink,rmdir"
-    trace = ["strace", "-f", "-qq", "-s", "256", "-o", net.home / "trace", "-e", calls, *inject]
-    return subprocess.run([*argv[:4], *trace, *argv[4:]], capture_output=True, text=True, check=False)
+CALLS = "sendto,renameat,rename,unlinkat,unlink,rmdir"
 
 
-def changes(net, *command):
-    """Give each call by which a command changes something, and its number as strace counts them."""
-    assert traced(net, command).returncode == 0
-    counts, found = {}, []
-    for line in (net.home / "trace").read_text(encoding="utf-8").splitlines():
-        call = re.match(r"\d+\s+(\w+)\((.*)", line)
-        if call:
-            counts[call[1]] = counts.get(call[1], 0) + 1
-            if "ENOENT" not in line and (call[1] != "sendto" or re.search(r"RTM_(NEW|DEL|SET)", line)):
-                found.append((call[1], counts[call[1]]))
-    return found[:: int(os.environ.get("PODLAN_KILL_STEP", "4"))]
+def changes(net, directory=None):
+    """Give each call by which a reconcile, without a directory an undo, changes something; some of them."""
+    return changes_of(net, directory, calls=CALLS)[:: int(os.environ.get("PODLAN_KILL_STEP", "4"))]
 
 
-def killed(net, call, *command):
+def killed(net, call, directory=None):
     name, number = call
-    ended = traced(net, command, "-e", f"inject={name}:signal=SIGKILL:when={number}")
-    assert ended.returncode in (137, -signal.SIGKILL), (call, ended)
+    ended = traced(net, directory, f"inject={name}:signal=SIGKILL:when={number}", calls=CALLS)
+    assert ended.returncode == -signal.SIGKILL, (call, ended)
     assert net.reaches("peer", NODE), call
 
 
@@ -466,11 +455,11 @@ def test_an_undo_killed_anywhere_is_finished_by_the_next_run(net):
     directory = net.directory(replace(MOVE_PLAN, files=FILES), SOURCES)
     net.reconcile(directory)
     planned = net.state(), tree(net.root)
-    calls = changes(net, "undo")
+    calls = changes(net)
     assert len(calls) > 5
     for turn, call in enumerate(calls):
         net.reconcile(directory)
-        killed(net, call, "undo")
+        killed(net, call)
         if turn % 2:
             net.reconcile(directory)
             found = net.state(), tree(net.root)
@@ -485,10 +474,10 @@ def test_a_reconcile_killed_anywhere_is_undone(net):
     lay(net)
     before = net.state(), tree(net.root)
     directory = net.directory(replace(MOVE_PLAN, files=FILES), SOURCES)
-    calls = changes(net, "reconcile", directory)
+    calls = changes(net, directory)
     net.podlan("undo")
     for call in calls:
-        killed(net, call, "reconcile", directory)
+        killed(net, call, directory)
         net.podlan("undo")
         assert (net.state(), tree(net.root)) == before, call
 

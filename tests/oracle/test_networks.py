@@ -210,7 +210,7 @@ def test_portmap_leads_from_the_host_s_port_to_the_pod_by_the_shim(wires, tmp_pa
     with subprocess.Popen(serve) as server:
         try:
             ask = ("busybox", "nc", "-w", "3", "10.0.0.1", "8080")
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 20
             while (got := wires.net.run("far", *ask, check=False, stdin=subprocess.DEVNULL).stdout) == "":
                 assert time.monotonic() < deadline
             assert got == "from the pod\n"

@@ -333,11 +333,15 @@ ALONE = {
     "cluster.kubelet.config, a name": "the marker is no field of KubeletConfiguration",
 }
 """Fields whose files are read, and not compared with those of the marker."""
-PLAIN = {name: None if name in ALONE else compiled(change, MARK) for name, change in FIELDS.items()}
+
+
+@functools.cache
+def with_marker(name: str) -> dict[str, dict[str, bytes]] | None:
+    return None if name in ALONE else compiled(FIELDS[name], MARK)
 
 
 def test_every_field_takes_the_marker():
-    assert {name for name, trees in PLAIN.items() if trees is None} == set(ALONE)
+    assert {name for name in FIELDS if with_marker(name) is None} == set(ALONE)
 
 
 def with_the_sites_own_name(documents: list[Any], text: str) -> Any:
@@ -371,13 +375,15 @@ def test_a_field_is_refused_or_means_what_it_says(name, text):
     if trees is None:
         return
     read_all(trees)
-    plain = PLAIN[name]
+    plain = with_marker(name)
     if plain is None:
         return
     wanted = {replaced(where, text): content for where, content in paths(plain)}
     found = dict(paths(trees))
     assert found.keys() == wanted.keys()
     for where, content in wanted.items():
+        if found[where] == content and MARK.encode() not in content:
+            continue
         read = reading(where, found[where])
         if name == "site" and where == "cluster/smoke.yaml":
             read = with_the_sites_own_name(read, text)

@@ -7,12 +7,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from ready import podlan
 
 from podlan import pipeline
 from podlan.plan import decode
@@ -360,8 +360,7 @@ def test_the_differences_of_a_review_show_the_file(site):
     out = site.path.parent / "output"
     pipeline.compile_site(site.path, out)
     site.write(files + NODES, own="x = 2\n")
-    run = [sys.executable, "-m", "podlan", "diff", str(out), str(site.path)]
-    said = subprocess.run(run, capture_output=True, text=True, check=False).stdout
+    said = podlan(site.path.parent, "diff", str(out), str(site.path)).stdout
     assert PATH in said
     assert "x = 2" in said
     assert "a.service" in said

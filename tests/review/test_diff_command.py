@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +12,7 @@ import pytest
 from handmade import cni, files
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ready import podlan
 
 from podlan.review.comparing import compare
 from podlan.review.differences import review
@@ -164,11 +164,6 @@ def test_a_path_of_a_revision_may_be_relative_or_the_whole_tree(project, reposit
     for argument in ("main:./", "main:.", "main:site/", "main:"):
         told = podlan(project.site, "diff", argument, "../output")
         assert told.stdout == "no difference: 3 stay as they are\n", told.stderr
-
-
-def podlan(directory, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "podlan", *arguments]
-    return subprocess.run(command, cwd=directory, text=True, capture_output=True, check=False)
 
 
 def test_what_export_ignore_and_line_end_rules_hide_from_git_archive_is_compared_too(project, repository):

@@ -127,11 +127,11 @@ def test_a_map_of_any_subnet_is_small_and_instant(tmp_path, case):
         f"subnets:\n  net: {{cidr: '{cidr}', gateway: '{gateway}'{pool}}}\n"
         f"masters:\n  uplink: {{interface: eth0, subnets: [net]}}\nnodes:\n{nodes}",
     )
-    start = time.monotonic()
+    start = time.process_time()
     (land,) = lands(site.site, site.allocation).values()
     drawn = mapping.draw(land)
     lines = list(mapping.as_lines(land))
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert sum(map(len, drawn.rows)) <= mapping.CELLS
     assert len(lines) <= 66
     assert max(map(len, lines)) < 170

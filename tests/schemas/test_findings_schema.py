@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from corpus_cases import CASES
+from ready import podlan
 
 from podlan import pipeline
 from podlan.cli.schemas import SCHEMAS
@@ -35,12 +34,7 @@ STRICT = jsonschema.Draft202012Validator(strict(SCHEMA))
 
 
 def printed(*arguments: str | Path) -> dict[str, Any]:
-    run = subprocess.run(
-        [sys.executable, "-m", "podlan", *map(str, arguments), "--format", "json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = podlan(Path.cwd(), *map(str, arguments), "--format", "json")
     assert run.returncode in (0, 1, 3), run.stderr
     return json.loads(run.stdout)
 

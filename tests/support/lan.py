@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import hashlib
 import itertools
 import json
@@ -119,6 +120,7 @@ def start_in(namespace, home, arguments):
 def become(namespace, stdout, stderr, arguments):
     """Go on as podlan-node in a namespace; for a process that was just forked."""
     code = 99
+    gc.freeze()  # a collection would otherwise copy all that pytest has in memory
     try:
         with open(f"/run/netns/{namespace}", "rb") as file:  # noqa: PTH123 - a descriptor is what is wanted
             assert ctypes.CDLL(None).setns(file.fileno(), 0) == 0
