@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lan import SHIM_PLAN
+from trial import Host, compiled
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,13 @@ def test_it_reconciles_a_node_with_no_package_in_reach(net, archive):
     program = [Path(sys.executable).resolve(), "-I", "-S", archive, "reconcile", "--root", net.root, directory]
     assert "+ ip link add link eth0 name macvlan0" in net.run("node", *program).stdout
     assert "nothing to do" in net.run("node", *program).stdout
+
+
+def test_it_puts_pods_on_a_node_and_takes_them_away(net, archive, tmp_path):
+    node = Host(net, compiled(tmp_path) / "node-1")
+    program = [Path(sys.executable).resolve(), "-I", "-S", archive, "verify", "--root", node.root]
+    assert net.run("node", *program).stdout.endswith("\n\neverything is as the plans promise\n")
+    assert node.is_clean()
 
 
 def test_it_holds_nothing_of_the_compiler(archive):

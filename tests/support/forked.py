@@ -27,7 +27,7 @@ class Forked:
     `prepare` runs in it before all else; `output` is what it writes to instead of the files.
     """
 
-    def __init__(self, net, *arguments, prepare=None, output=None):
+    def __init__(self, net, *arguments, prepare=None, output=None, namespace="node"):
         self.net = net
         self.home = net.home / f"run-{next(_numbers)}"
         self.home.mkdir()
@@ -40,7 +40,7 @@ class Forked:
                 if prepare:
                     prepare()
                 streams = (output, output) if output else (stdout, stderr)
-                become(f"{net.prefix}node", *streams, [str(argument) for argument in arguments])
+                become(f"{net.prefix}{namespace}", *streams, [str(argument) for argument in arguments])
 
     def signal(self, number):
         os.kill(self.pid, number)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from podlan.lab import namespaces
 from podlan.lab.errors import PluginFailed, Unsupported
+from podlan.node import chain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from podlan.lab.processes import Processes
     from podlan.lab.state import Home
-
-_CHECK_SINCE = (0, 4, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +28,6 @@ class Attachment:
     config: dict[str, Any]
     bin_dir: str
     interface: str = "eth0"
-
-    @property
-    def chain(self) -> list[dict[str, Any]]:
-        """The plugins in their order, each with what libcni gives it; a plain configuration is a chain of one."""
-        if "plugins" not in self.config:
-            return [self.config]
-        common = {key: self.config[key] for key in ("cniVersion", "name") if key in self.config}
-        return [plugin | common for plugin in self.config["plugins"]]
-
-    @property
-    def checkable(self) -> bool:
-        """Whether CHECK is to be called, and the result to be handed to CHECK and DEL."""
-        version = str(self.config.get("cniVersion", "0.1.0"))
-        return tuple(map(int, version.split("."))) >= _CHECK_SINCE
 
 
 def read(path: str, text: str) -> dict[str, Any]:
@@ -56,28 +43,20 @@ def read(path: str, text: str) -> dict[str, Any]:
 
 def add(processes: Processes, home: Home, attachment: Attachment) -> dict[str, Any]:
     """Attach the pod and give the last plugin's result; a failed ADD is followed by DEL, as a runtime does."""
-    result: dict[str, Any] | None = None
-    try:
-        for plugin in attachment.chain:
-            result = _call(processes, home, attachment, "ADD", plugin, result=result)
-    except PluginFailed:
-        with contextlib.suppress(PluginFailed):  # the failure of ADD is the one to tell
-            delete(processes, home, attachment, None)
-        raise
-    return result or {}
+    with _told(attachment):
+        return chain.add(attachment.config, _caller(processes, home, attachment))
 
 
 def check(processes: Processes, home: Home, attachment: Attachment, result: dict[str, Any]) -> None:
     """Let every plugin check that the pod is still as ADD left it, where the configuration's version has CHECK."""
-    if attachment.checkable and not attachment.config.get("disableCheck", False):
-        for plugin in attachment.chain:
-            _call(processes, home, attachment, "CHECK", plugin, result=result)
+    with _told(attachment):
+        chain.check(attachment.config, result, _caller(processes, home, attachment))
 
 
 def delete(processes: Processes, home: Home, attachment: Attachment, result: dict[str, Any] | None) -> None:
     """Detach the pod, the last plugin first."""
-    for plugin in reversed(attachment.chain):
-        _call(processes, home, attachment, "DEL", plugin, result=result if attachment.checkable else None)
+    with _told(attachment):
+        chain.delete(attachment.config, result, _caller(processes, home, attachment))
 
 
 def addresses(result: dict[str, Any]) -> tuple[str, ...]:
@@ -121,44 +100,31 @@ def _ranges(config: dict[str, Any], version: int) -> list[tuple[int, int]]:
     return found
 
 
-def _call(
-    processes: Processes,
-    home: Home,
-    attachment: Attachment,
-    verb: str,
-    plugin: dict[str, Any],
-    *,
-    result: dict[str, Any] | None,
-) -> dict[str, Any]:
-    kind = str(plugin.get("type", ""))
-    if not kind or "/" in kind:
-        raise PluginFailed(attachment.node, attachment.pod, verb, repr(kind), "the configuration names no plugin")
+@contextlib.contextmanager
+def _told(attachment: Attachment) -> Iterator[None]:
+    try:
+        yield
+    except chain.Refusal as error:
+        raise PluginFailed(attachment.node, attachment.pod, error.verb, error.plugin, error.message) from error
+
+
+def _caller(processes: Processes, home: Home, attachment: Attachment) -> chain.Call:
     environment = {
-        "CNI_COMMAND": verb,
         "CNI_CONTAINERID": f"{home.name}-{attachment.pod.replace('/', '-')}",
         "CNI_NETNS": namespaces.pod_net(attachment.pod),
         "CNI_IFNAME": attachment.interface,
         "CNI_PATH": attachment.bin_dir,
     }
-    done = processes.run(
-        namespaces.in_node(home, attachment.node, f"{attachment.bin_dir}/{kind}"),
-        stdin=json.dumps(plugin if result is None else plugin | {"prevResult": result}),
-        environment=environment,
-    )
-    if done.code:
-        raise PluginFailed(
-            attachment.node, attachment.pod, verb, kind, _message(done.out) or done.output or "no output"
+
+    def call(verb: str, plugin: chain.Document) -> chain.Document:
+        kind = str(plugin.get("type", ""))
+        if not kind or "/" in kind:
+            raise chain.Refusal(verb, repr(kind), "the configuration names no plugin")
+        done = processes.run(
+            namespaces.in_node(home, attachment.node, f"{attachment.bin_dir}/{kind}"),
+            stdin=json.dumps(plugin),
+            environment={**environment, "CNI_COMMAND": verb},
         )
-    with contextlib.suppress(ValueError):  # CHECK and DEL say nothing
-        answer = json.loads(done.out)
-        if isinstance(answer, dict):
-            return answer
-    return {}
+        return chain.answer(verb, kind, done.code, done.out, done.err)
 
-
-def _message(out: str) -> str:
-    with contextlib.suppress(ValueError):
-        answer = json.loads(out)
-        if isinstance(answer, dict):
-            return " ".join(str(answer[key]) for key in ("msg", "details") if answer.get(key))
-    return ""
+    return call

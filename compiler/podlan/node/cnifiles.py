@@ -24,7 +24,7 @@ _BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 _READ = 1 << 20  # bytes of a file; a CNI file has a few hundred
 
 
-class _Network(NamedTuple):
+class CniFile(NamedTuple):
     """A file as a runtime reads it; `broken` says why it would not."""
 
     file: str
@@ -65,6 +65,28 @@ def cni_findings(directory: NodeDirectory, last: State, root: Root) -> Iterator[
         yield from _merged(root.shown(f"{place}/{own}"), directory, plan.cni)
 
 
+def taken(directory: NodeDirectory, last: State, root: Root) -> CniFile | None:
+    """Give the file that the runtime takes now, None where there is none; broken where that stops the runtime."""
+    plan = directory.plan
+    if plan.cni is None:
+        return None
+    place, _, own = plan.cni.file.rpartition("/")
+    try:
+        names = sorted(name for name in os.listdir(root.shown(place)) if name.endswith(_LOADED))  # noqa: PTH208 - pathlib costs 10 ms
+    except OSError:
+        return None
+    if own in names and goes_by_name(directory, last, root):
+        names = [own]
+    for name in names:
+        found = _read(root.shown(f"{place}/{name}"))
+        if found.broken and plan.runtime is not None and plan.runtime.name == "containerd":
+            return found
+        # Multus calls the node's own network in turn; others skip a broken file.
+        if not found.broken and "multus" not in found.types:
+            return found
+    return None
+
+
 def _plugins(plan: Plan, root: Root) -> Iterator[Finding]:
     release, cni = plan.release, plan.cni
     brought = release.paths if release else ()
@@ -83,7 +105,7 @@ def _exists(root: Root, path: str) -> bool:
     return os.path.exists(root.shown(path))  # noqa: PTH110 - pathlib costs 10 ms
 
 
-def _first(earlier: Sequence[_Network], file: str, runtime: str) -> Iterator[Finding]:
+def _first(earlier: Sequence[CniFile], file: str, runtime: str) -> Iterator[Finding]:
     for other in earlier:
         if other.broken and runtime == "containerd":
             yield finding("PL645", f"{other.file} {other.broken}, and comes before {file}")
@@ -105,30 +127,30 @@ def _merged(place: str, directory: NodeDirectory, cni: Cni) -> Iterator[Finding]
         yield finding("PL643", f"{place} holds {', '.join(files)}")
 
 
-def _read(path: str) -> _Network:
+def _read(path: str) -> CniFile:
     try:
         # A pipe would wait for its writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
             return _parsed(path, file.read(_READ))
     except OSError as error:
-        return _Network(path, broken=f"cannot be read ({error.strerror})")
+        return CniFile(path, broken=f"cannot be read ({error.strerror})")
 
 
-def _parsed(path: str, content: bytes) -> _Network:
+def _parsed(path: str, content: bytes) -> CniFile:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        return _Network(path, broken="is not JSON")
+        return CniFile(path, broken="is not JSON")
     if not isinstance(document, dict):
-        return _Network(path, broken="is not a JSON object")
+        return CniFile(path, broken="is not a JSON object")
     is_list = path.endswith(".conflist")
     plugins = document.get("plugins") if is_list else [document]
     if not isinstance(plugins, list) or not plugins:
-        return _Network(path, broken="lists no plugins")
+        return CniFile(path, broken="lists no plugins")
     types = tuple(str(plugin.get("type") or "") if isinstance(plugin, dict) else "" for plugin in plugins)
     name = document.get("name")
     if not all(types):
         listed = not is_list and "plugins" in document
         broken = "is a list, which belongs into a .conflist" if listed else "names no type of plugin"
-        return _Network(path, broken=broken)
-    return _Network(path, name if isinstance(name, str) else "", types)
+        return CniFile(path, broken=broken)
+    return CniFile(path, name if isinstance(name, str) else "", types)

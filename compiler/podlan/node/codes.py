@@ -571,6 +571,39 @@ CODES: dict[str, Code] = {
         "bring the interface up again by what manages it, or add the route by hand",
         None,
     ),
+    "PL697": Code(
+        "a plugin refuses a pod",
+        "pods that the kubelet starts here meet the same: the runtime calls the same plugins with the same file",
+        "the plugin's own message says what it lacks; podlan doctor tells more of reservations and plugins",
+        Exit.FAILED,
+        stops=False,
+    ),
+    "PL698": Code(
+        "pods reach nobody beyond their host",
+        "the host reaches others and its pods do not: most often the switch port (port security) or the hypervisor "
+        "(promiscuous mode, forged transmits, MAC spoofing) lets one MAC address through",
+        "let the port carry the pods' MAC addresses; podlan doctor compares two MACs before the gateway",
+        Exit.FAILED,
+        stops=False,
+    ),
+    "PL699": Code(
+        "leftovers of an earlier podlan verify",
+        "it was killed, or a plugin refused to detach its pods, so their addresses may have been reserved until now",
+        "nothing is to be done",
+        None,
+    ),
+    "PL737": Code(
+        "the slice has no room for as many pods",
+        "podlan verify asks for addresses as the runtime does, and takes none that is in use",
+        "if the slice should have room: podlan doctor tells which reservations have no pod",
+        None,
+    ),
+    "PL738": Code(
+        "the network was changed while pods were tried",
+        "what podlan verify saw may be of the time before, or in between",
+        "run podlan verify again",
+        None,
+    ),
 }
 
 

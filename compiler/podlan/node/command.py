@@ -22,6 +22,10 @@ COMMANDS = {
     "confirm": ("podlan.node.commands.confirm:confirm", "Keep what a waiting reconcile has changed."),
     "status": ("podlan.node.commands.status:status", "Tell what podlan has on this node, and what is unfinished."),
     "doctor": ("podlan.node.commands.doctor:doctor", "Tell what is wrong on this node, or will be; changes nothing."),
+    "verify": (
+        "podlan.node.commands.verify:verify",
+        "Put temporary pods on the real plugins and tell whom they reach.",
+    ),
     "undo": ("podlan.node.commands.undo:undo", "Take everything that podlan owns off this node again."),
 }
 """Shared with `podlan`."""

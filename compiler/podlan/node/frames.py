@@ -24,6 +24,7 @@ _SENDER = slice(6, 12)  # of an Ethernet frame
 _RESEND = 0.25  # seconds between two questions
 _MOST = 8  # MACs for one address; who makes up more tells nothing new
 _PACE = 0.001  # seconds between questions for two addresses: a switch counts broadcasts, and stops ports that storm
+_LATE = 5.0  # seconds after the end of which frames are still read, if there are any
 _ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
 _NOBODY = {4: b"\0" * 4, 16: b"\0" * 16}  # the sender of a question by one who has no address yet, by its length
 _PACKETS, _MEMBERSHIP, _MULTICAST = 263, 1, 0  # SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_MULTICAST
@@ -118,33 +119,32 @@ def survey(
 ) -> dict[str, set[str]]:
     """Ask for many addresses of one family, each in `rounds` at least `seconds` apart; give all MACs that answered.
 
-    IPv4 is asked without a sender's address; IPv6 from `source`, the link's own link-local address.
+    IPv6 is asked from `source`, the link's own link-local address. Without one IPv4 is asked, as by a host that has no
+    address yet.
     """
-    own = socket.inet_pton(socket.AF_INET6, source) if source else b""
-    protocol = _IPV6 if source else _ARP
-    family = socket.AF_INET6 if source else socket.AF_INET
+    protocol, family = (_IPV6, socket.AF_INET6) if ":" in source else (_ARP, socket.AF_INET)
+    own = socket.inet_pton(family, source) if source else _NOBODY[4]
     wanted = {socket.inet_pton(family, address): address for address in addresses}
     found: dict[str, set[str]] = {}
     with _open(interface, protocol) as wire:
         mac: bytes = wire.getsockname()[4]
 
-        def hear(until: float) -> None:
-            while (left := until - time.monotonic()) > 0:
-                if select.select([wire], [], [], left)[0]:
-                    frame = wire.recv(2048)
-                    address = frame[62:78] if source else frame[28:32]
-                    if address in wanted and _answers(frame, protocol, mac, address):
-                        macs = found.setdefault(wanted[address], set())
-                        if len(macs) < _MOST:
-                            macs.add(frame[_SENDER].hex(":"))
+        def hear(until: float, late: float = 0.0) -> None:
+            while (left := until - time.monotonic()) > -late and select.select([wire], [], [], max(0.0, left))[0]:
+                frame = wire.recv(2048)
+                address = frame[62:78] if protocol == _IPV6 else frame[28:32]
+                if address in wanted and _answers(frame, protocol, mac, address):
+                    macs = found.setdefault(wanted[address], set())
+                    if len(macs) < _MOST:
+                        macs.add(frame[_SENDER].hex(":"))
 
         for _ in range(rounds):
             end = time.monotonic() + seconds
             for address in wanted.values():
-                _send(wire, _solicitation(mac, address, own) if source else _question(mac, address))
+                _send(wire, _solicitation(mac, address, own) if protocol == _IPV6 else _question(mac, address, own))
                 hear(time.monotonic() + _PACE)
             hear(max(end, time.monotonic() + _PACE))
-        hear(time.monotonic() + seconds)
+        hear(time.monotonic() + seconds, _LATE)  # what came in time counts, if late a busy machine lets us look
     return found
 
 
@@ -215,8 +215,8 @@ def _answers(frame: bytes, protocol: int, mac: bytes, wanted: bytes) -> bool:
     return len(frame) >= 78 and frame[54] == _ADVERTISEMENT and frame[62:78] == wanted  # noqa: PLR2004 - as above
 
 
-def _question(mac: bytes, address: str) -> bytes:
-    return _arp(mac, _REQUEST, _NOBODY[4], b"\0" * 6, socket.inet_aton(address))
+def _question(mac: bytes, address: str, source: bytes = _NOBODY[4]) -> bytes:
+    return _arp(mac, _REQUEST, source, b"\0" * 6, socket.inet_aton(address))
 
 
 def _arp(mac: bytes, operation: int, sender: bytes, target_mac: bytes, target: bytes) -> bytes:

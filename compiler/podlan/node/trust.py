@@ -15,6 +15,7 @@ OWN = (
     "/var/lib/podlan/plugins",
     "/run/podlan/lock",
     "/run/podlan/steps",
+    "/run/podlan/verify",
     "/run/podlan/watches",
 )
 """What podlan believes of an earlier run, and by which runs take turns; the copy itself is judged as it is loaded."""

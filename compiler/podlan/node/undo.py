@@ -22,6 +22,7 @@ from podlan.node.removal import is_own_link, link_of
 from podlan.node.routes import RouteDelete, RouteReplace
 from podlan.node.run import Result, Run, begun, carry_out, stop_on
 from podlan.node.services import Stop
+from podlan.node.trial import sweep
 from podlan.node.vlans import vlan_findings
 from podlan.plan import PROTOCOL, Link, Plan, Route
 
@@ -62,9 +63,12 @@ def undo(options: Options, *, plugins: bool = False) -> Result:
         known = _known(root, kernel)
         directory = NodeDirectory(COPY, _nothing(known, kernel), {})
         run = Run(directory, known.state, root, kernel, unfinished.is_open(root), options.abilities, earlier)
-        if not options.preview:
-            run.clean()
-        return _undo(run, known, options, plugins=plugins)
+        if options.preview:
+            return _undo(run, known, options, plugins=plugins)
+        run.clean()
+        left = tuple(sweep(root))  # while the plugins are there
+        result = _undo(run, known, options, plugins=plugins)
+        return replace(result, findings=(*left, *result.findings))
 
 
 def _known(root: Root, kernel: Kernel) -> _Known:

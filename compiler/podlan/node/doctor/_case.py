@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from podlan.diagnostics import Place, Severity
 from podlan.node.codes import finding
 from podlan.node.doctor._namespaces import Pods, pods
-from podlan.node.doctor._networks import Network, networks
-from podlan.node.doctor._store import Reservation, reservations
+from podlan.node.networks import Network, networks
 from podlan.node.observe import observe
+from podlan.node.store import Reservation, reservations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

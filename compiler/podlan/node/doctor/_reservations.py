@@ -9,17 +9,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from podlan.node.doctor._case import told
-from podlan.node.doctor._networks import DATA_DIR
 from podlan.node.doctor._sandboxes import known
-from podlan.node.doctor._store import freeing, stored
+from podlan.node.networks import DATA_DIR
+from podlan.node.store import freeing, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podlan.diagnostics import Finding
     from podlan.node.doctor._case import Case, Look
-    from podlan.node.doctor._networks import Network
-    from podlan.node.doctor._store import Reservation
+    from podlan.node.networks import Network
+    from podlan.node.store import Reservation
 
 _PAUSE = 0.5  # seconds; a pod is reserved some milliseconds before it has its address, and released as much before
 _OUR_DATA_DIR = "/run/podlan/ipam"

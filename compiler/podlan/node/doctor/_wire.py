@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from podlan.diagnostics import Finding
     from podlan.node.doctor._case import Case
-    from podlan.node.doctor._networks import Address, Network
+    from podlan.node.networks import Address, Network
     from podlan.node.observe import LinkState
 
 _PROBE_NUM = 3

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podlan.node.doctor._networks import Address, Network
     from podlan.node.files import Root
+    from podlan.node.networks import Address, Network
 
 _MOST = 4096  # bytes of a reservation: an id and the name of an interface
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

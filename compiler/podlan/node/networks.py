@@ -71,7 +71,7 @@ def networks(directory: NodeDirectory, root: Root) -> Iterator[Network]:
     for file in directory.plan.files:
         if file.source and file.path.endswith(_ENDINGS):
             contents = (_content(file, root), directory.files.get(file.source, b""))
-            found = (_network(file.path, content) for content in contents)
+            found = (network(file.path, content) for content in contents)
             yield from (one for one in [next((one for one in found if one), None)] if one)
 
 
@@ -83,7 +83,8 @@ def _content(file: File, root: Root) -> bytes:
     return found.content if found is not None else b""
 
 
-def _network(file: str, content: bytes) -> Network | None:
+def network(file: str, content: bytes) -> Network | None:
+    """Read a CNI file, None where it is none that podlan understands."""
     try:
         document = json.loads(content)
         plugins = document.get("plugins", [document])
