@@ -12,7 +12,7 @@ BENCH_PACKAGES := $(LAB_PACKAGES) net-tools
 TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssh-client openssl procps runc shellcheck \
     strace systemd systemd-container
 # The virtual machine's kernel is Debian's for clouds, downloaded and unpacked below .venv, not installed.
-VM_PACKAGES := busybox-static cpio iproute2 iputils-ping kmod qemu-system-common qemu-system-x86
+VM_PACKAGES := $(LAB_PACKAGES) busybox-static cpio kmod qemu-system-common qemu-system-x86
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
@@ -49,8 +49,9 @@ test-newer-plugins: root test-packages venv ## what a newer release of the CNI p
 		$(BIN)/python -m pytest tests/oracle/test_networks.py tests/oracle/test_newer_plugins.py
 
 .PHONY: e2e-vm
-e2e-vm: root vm-packages venv ## VLANs on a kernel that has them, in a virtual machine in software: minutes (root)
-	@$(BIN)/python tests/vm/machine.py .venv/vm $(BIN)/python tests/vm/vlans.py
+e2e-vm: root vm-packages venv ## VLANs, and bonds that fail over while pods talk, in virtual machines in software: minutes (root)
+	@$(BIN)/python tests/vm/masters.py .venv/vm
+	@$(BIN)/python tests/vm/qemu.py .venv/vm $(BIN)/python tests/vm/vlans.py
 
 .PHONY: setup
 setup: test-packages venv ## what the other tasks need: Debian packages and .venv (root, if packages are missing)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,6 +230,7 @@ if __name__ == "__main__":
         boot_sh_makes_the_same,
         undo_finds_it_by_its_mark,
     ):
-        sys.stdout.write(f"{scenario.__name__.replace('_', ' ')}\n")
-        sys.stdout.flush()
+        begun = time.monotonic()
         scenario()
+        sys.stdout.write(f"{scenario.__name__.replace('_', ' ')}: {time.monotonic() - begun:.1f} s\n")
+        sys.stdout.flush()

@@ -571,6 +571,16 @@ CODES: dict[str, Code] = {
         "bring the interface up again by what manages it, or add the route by hand",
         None,
     ),
+    "PL695": Code(
+        "a bond gives pods' frames MAC addresses of its own",
+        "in the modes balance-tlb and balance-alb a frame that leaves by another interface than the active one has "
+        "that interface's MAC address, not the pod's: a switch that knows which MAC an address belongs to (IP source "
+        "guard, port security) drops it; and until Linux 6.5 (5.15.129, 5.4.255) balance-alb tells neighbours its own "
+        "MACs for pods' addresses, too, and pods do not take what comes for those",
+        "use active-backup, or 802.3ad with a group of ports on the switch",
+        None,
+        Severity.WARNING,
+    ),
     "PL697": Code(
         "a plugin refuses a pod",
         "pods that the kubelet starts here meet the same: the runtime calls the same plugins with the same file",

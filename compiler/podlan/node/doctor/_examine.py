@@ -10,6 +10,7 @@ from podlan.node._errors import Unusable
 from podlan.node._kernel import Kernel
 from podlan.node.altnames import by_own_names
 from podlan.node.directory import load
+from podlan.node.doctor._bonds import bonds
 from podlan.node.doctor._case import Case, case
 from podlan.node.doctor._drift import drift
 from podlan.node.doctor._kubelet import kubelet
@@ -39,6 +40,7 @@ _CHECKS: tuple[Check, ...] = (
     sysctl_files,
     kubelet,
     ports,
+    bonds,
 )
 _ON_THE_WIRE: tuple[Check, ...] = (wire, second_mac)
 
