@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
 
 # Debian packages. The plugins are what the lab puts pods on the network with; the tests watch podlan with the rest.
-LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount util-linux
+LAB_PACKAGES := containernetworking-plugins iproute2 iputils-ping mount nftables util-linux
 BENCH_PACKAGES := $(LAB_PACKAGES) net-tools
 TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssh-client openssl procps runc shellcheck \
     strace systemd systemd-container
@@ -95,6 +95,10 @@ bench-check: venv ## what findings cost: check of 10,000 nodes, with and without
 .PHONY: bench-node
 bench-node: root bench-packages venv node $(IFSTATE) ## what a node's run costs in time and packets, beside the how-to's lines and ifstate (root)
 	@PYTHONPATH=tests/support $(BIN)/python tests/bench/node.py $(BENCH_ARGS)
+
+.PHONY: bench-lab
+bench-lab: root lab-packages venv ## what a lab of 50 nodes and 200 pods costs to build, to verify and to remove (root)
+	@$(BIN)/python tests/bench/lab.py $(BENCH_ARGS)
 
 .PHONY: fuzz
 fuzz: venv ## feed the loader broken sites, others in every run, for FUZZ_SECONDS (300)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from ipaddress import ip_address, summarize_address_range
 
-from podlan.lab import LabNode, Topology, Wire
+from podlan.lab import LabNode, Lan, Options, Topology, Wire
 from podlan.plan import Address, Cni, EnvFlags, File, Link, Plan, Route, encode
 
 LANS = {4: ("172.16.129.0/24", "172.16.129.254"), 6: ("fd00:129::/64", "fd00:129::fe")}
@@ -32,6 +32,8 @@ SHIM_SYSCTLS = {
     "net/ipv4/conf/macvlan0/arp_announce": "2",
 }
 ALONE = {4: 32, 6: 128}
+FAST = Options(before=False)
+"""Without the how-to's fourth result, which costs a second reconcile of every node."""
 
 
 def plan(name, *, access, families=(4,), file=CONFLIST, bin_dir="/opt/cni/bin"):
@@ -139,4 +141,4 @@ def topology(
         wire = Wire("eth0", own, tuple(LANS[family][1] for family in families))
         nodes.append(LabNode(name, directory, (wire,), sysctls))
     gateways = tuple(f"{LANS[family][1]}/{LANS[family][0].partition('/')[2]}" for family in families)
-    return Topology(tuple(nodes), gateways)
+    return Topology(tuple(nodes), (Lan(gateways=gateways),))

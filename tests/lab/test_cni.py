@@ -59,9 +59,9 @@ def test_a_pod_that_is_no_longer_as_it_was_made_fails_its_check(build, name):
     home, state = build("none", only=("node-1",), options=Options(pods=1))
     pod = state.pods[0]
     subprocess.run(in_pod(home, pod.node, pod.name, "ip", "address", "flush", "dev", "eth0"), check=True)
-    attachment = cni.Attachment(pod.node, pod.name, pod.config, "/opt/cni/bin")
+    attachment = cni.Attachment(pod.node, pod.name, pod.interfaces[0].config, "/opt/cni/bin")
     with opened(name) as lab, pytest.raises(PluginFailed) as failed:
-        cni.check(lab.processes, lab.home, attachment, pod.result)
+        cni.check(lab.processes, lab.home, attachment, pod.interfaces[0].result)
     assert (failed.value.verb, failed.value.plugin) == ("CHECK", "macvlan")
 
 

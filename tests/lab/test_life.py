@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from traces import ROOT, machine, processes_with, traces, unchanged
 
-from conftest import ROOT, machine, processes_with, traces, unchanged
 from podlan.lab import Options, down, verify
 from podlan.lab.command import default_name
 from podlan.lab.errors import BadName, ForeignLab
@@ -164,6 +164,23 @@ def test_an_up_that_is_killed_at_any_time_is_cleaned_up_after(name):
         builder.communicate()
         assert lab("down", "none", "--name", name).returncode == 0
         assert traces(name) == []
+
+
+def test_an_interrupted_verify_leaves_the_lab_as_it_was(name):
+    assert lab("up", "none", "--name", name, "--pods", "1", NODES="node-1").returncode == 0
+    verifying = started("verify", "none", "--name", name)
+    wait_for(lambda: children(verifying.pid))  # it waits a second for a pod that does not reach its host
+    verifying.send_signal(signal.SIGINT)
+    _, err = verifying.communicate(timeout=60)
+    assert (verifying.returncode, err) == (130, "")
+    assert processes_with("lab/_ping.py") == []
+    assert lab("verify", "none", "--name", name).returncode == 0
+
+
+def children(pid):
+    """Tell whether it has started what makes the tries."""
+    own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any(b"_ping.py" in Path("/proc", child, "cmdline").read_bytes() for child in own)
 
 
 def test_a_sites_default_name_is_its_own():

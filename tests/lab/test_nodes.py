@@ -55,7 +55,7 @@ def test_flags_that_reconcile_loses_are_an_error(build):
 
 
 def test_pods_get_the_compiled_ranges_addresses(build):
-    _, state = build(options=Options(pods=2))
+    _, state = build()
     assert [pod.addresses for pod in state.pods] == [
         ("172.16.129.110",),
         ("172.16.129.111",),

@@ -36,7 +36,7 @@ def test_everybody_reaches_everybody_in_each_family(name, tmp_path, via, familie
     done = pipeline.compile_site(tmp_path / "site.yaml", tmp_path / "out")
     assert not done.failed
     with opened(name) as lab:
-        up(lab, topology(done.checked.site, tmp_path / "out"), Options())
+        up(lab, topology(done.checked.site, tmp_path / "out"), Options(before=False))
         report = verify(lab)
     assert report.ok, as_text(report)
     own = [one for one in report.tries if one.target.node == one.source.node]

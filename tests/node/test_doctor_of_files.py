@@ -10,7 +10,7 @@ import pytest
 from lan import GATEWAY, MOVE_PLAN, NODE, NONE_PLAN, POD, SHIM, SHIM_PLAN, forked_in
 
 from podlan.node.doctor._settings import crowded, entries
-from podlan.plan import Cni, EnvFlags, File, Release
+from podlan.plan import Address, Cni, EnvFlags, File, Release
 
 pytestmark = pytest.mark.kernel
 
@@ -177,6 +177,22 @@ def test_of_a_bridge_as_master_it_is_told_that_the_host_s_rules_see_what_comes_t
             node.net.run("node", "iptables", "-t", table, "-I", chain, "-j", "DROP")
             assert node.net.reaches("peer", POD) is reachable
             assert [one[:5] for one in node.says(of="PL675")] == ["PL675"] * int(value)
+
+
+def test_ipv6_services_through_a_node_that_does_not_forward_are_told_with_what_keeps_its_routers(node):
+    services = [*OWN_NODE, {"dst": "fd00:96::/112", "gw": "fd00::c1"}, {"dst": "fd00::1/128", "gw": "fd00::c1"}]
+    node.net.run("node", "ip", "address", "add", "fd00::1/64", "dev", "eth0", "nodad")
+    child = Address("macvlan0", "fd00::c1/128")
+    node.settle(routes=services, addresses=(*SHIM_PLAN.addresses, child), identity=(NODE, "fd00::1"))
+    why = "through this node, and net.ipv6.conf.all.forwarding is 0: they get no answer from IPv6 Services"
+    assert node.says(of="PL675") == [f"PL675 {CNI} sends pods to fd00:96::/112 {why}"]
+    assert "set net.ipv6.conf.eth0.accept_ra to 2 first" in node.doctor()
+    node.net.sysctl("net/ipv6/conf/eth0/accept_ra", "2")
+    assert "accept_ra" not in node.doctor()
+    node.net.sysctl("net/ipv6/conf/all/forwarding", "1")
+    assert node.says(of="PL675") == []
+    node.net.sysctl("net/ipv6/conf/all/forwarding", "0")
+    assert node.settle(routes=services[:1]).says(of="PL675") == [], "nobody is sent through the node"
 
 
 def test_a_plan_that_moves_the_address_is_silent_with_every_rp_filter(node):

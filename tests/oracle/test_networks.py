@@ -157,6 +157,8 @@ def test_with_sbr_only_answers_leave_by_the_second_interface(wires, tmp_path):
     for one in (first, second):
         assert not (answer := one.add()).refused, answer
     assert wires.ip("pod-0", "route", "get", "198.51.100.1").startswith("198.51.100.1 via 10.0.0.254 dev eth0")
+    assert second.config["disableCheck"] is True
+    assert "Failed to find Gateway" in second.check().error  # the reason for that
     answers = wires.ip("pod-0", "route", "get", "198.51.100.1", "from", second.addresses[0])
     assert "via 10.0.1.254 dev net1 table 100" in answers
     assert reaches(wires, "far", second.addresses[0], "-I", "198.51.100.1")

@@ -2,6 +2,6 @@
 
 from podlan.lab.life import Lab, Options, down, up, verify
 from podlan.lab.state import State
-from podlan.lab.topology import LabNode, Topology, Wire
+from podlan.lab.topology import LabNode, Lan, Topology, Wire
 
-__all__ = ["Lab", "LabNode", "Options", "State", "Topology", "Wire", "down", "up", "verify"]
+__all__ = ["Lab", "LabNode", "Lan", "Options", "State", "Topology", "Wire", "down", "up", "verify"]

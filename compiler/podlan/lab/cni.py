@@ -61,9 +61,7 @@ def delete(processes: Processes, home: Home, attachment: Attachment, result: dic
 
 def addresses(result: dict[str, Any]) -> tuple[str, ...]:
     """Give the addresses of a result, without prefix length; results before 0.3.0 have one of a family."""
-    listed = [entry["address"] for entry in result.get("ips", ())]
-    old = [result[key]["ip"] for key in ("ip4", "ip6") if key in result]
-    return tuple(str(ip_interface(text).ip) for text in listed or old)
+    return tuple(str(ip_interface(text).ip) for text in interfaces(result))
 
 
 def mode(config: dict[str, Any]) -> str:
@@ -71,17 +69,60 @@ def mode(config: dict[str, Any]) -> str:
     return str(_macvlan(config).get("mode") or "bridge")
 
 
+def master(config: dict[str, Any]) -> str:
+    """Give the name by which the configuration knows the node's interface."""
+    return str(_macvlan(config).get("master", ""))
+
+
+def interfaces(result: dict[str, Any]) -> tuple[str, ...]:
+    """Give the addresses of a result with prefix length."""
+    listed = [entry["address"] for entry in result.get("ips", ())]
+    old = [result[key]["ip"] for key in ("ip4", "ip6") if key in result]
+    return tuple(listed or old)
+
+
+def routes(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Give the routes of a result with their gateways; one that names none leads to the gateway of its family."""
+    default = {ip_interface(entry["address"]).version: entry.get("gateway", "") for entry in result.get("ips", ())}
+    return tuple(
+        (route["dst"], route.get("gw") or default.get(ip_network(route["dst"], strict=False).version, ""))
+        for route in result.get("routes", ())
+    )
+
+
+def hop(config: dict[str, Any], address: str) -> str:
+    """Give the gateway of the configured route to an address, the narrowest; empty where it names none."""
+    wanted = ip_address(address)
+    routes = [(ip_network(route["dst"]), route.get("gw", "")) for route in _macvlan(config)["ipam"].get("routes", ())]
+    matching = [(network.prefixlen, gateway) for network, gateway in routes if wanted in network]
+    return max(matching, default=(0, ""))[1]
+
+
+def is_apart(config: dict[str, Any]) -> bool:
+    """Tell whether the routes of this interface hold only for what leaves with its address (plugin sbr)."""
+    return any(plugin.get("type") == "sbr" for plugin in config.get("plugins", ()))
+
+
+def unavailable(config: dict[str, Any]) -> bool:
+    """Tell whether a lab has nothing that pods could be attached to this network with."""
+    plugin = _macvlan(config)
+    return plugin.get("ipam", {}).get("type") == "dhcp" or bool(plugin.get("linkInContainer"))
+
+
+def room(config: dict[str, Any]) -> int | None:
+    """Give how many pods there can be on this network of a node; None: nothing limits them."""
+    if mode(config) == "passthru":
+        return 1
+    sizes = [
+        sum(last - first + 1 for first, last in found) for version in (4, 6) if (found := _ranges(config, version))
+    ]
+    return min(sizes, default=None)
+
+
 def in_ranges(config: dict[str, Any], address: str) -> bool:
     """Tell whether an address lies in the ranges of the configuration's host-local."""
     wanted = ip_address(address)
     return any(first <= int(wanted) <= last for first, last in _ranges(config, wanted.version))
-
-
-def require_host_local(node: str, config: dict[str, Any]) -> None:
-    """Refuse a configuration whose addresses the lab cannot have handed out."""
-    kind = _macvlan(config).get("ipam", {}).get("type", "")
-    if kind != "host-local":
-        raise Unsupported(f"node {node} uses ipam {kind or 'none'!r}", "it attaches pods with host-local only")
 
 
 def _macvlan(config: dict[str, Any]) -> dict[str, Any]:

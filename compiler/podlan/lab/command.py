@@ -1,26 +1,22 @@
-"""`podlan lab`: up, verify, down, demo."""
+"""`podlan lab`: the group, and its up, verify, down and demo."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import re
-import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from podlan.diagnostics import Exit, text
-from podlan.lab import life, report
+from podlan.lab import fault_command, inside_command, life, report
+from podlan.lab._junit import junit
+from podlan.lab.interrupt import interruptible
 from podlan.lab.topology import topology
+from podlan.lab.which import default_name, meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from podlan.lab.life import Lab
     from podlan.lab.topology import Topology
 
@@ -30,14 +26,27 @@ DEMO = "demo-"
 _SHOWN = 20
 
 _site = click.argument("source", metavar="SITE", type=click.Path(path_type=Path))
+_some_site = click.argument("source", metavar="[SITE]", required=False, type=click.Path(path_type=Path))
 _name = click.option("--name", help="Name of the lab.  [default: from the site's path]")
+_some_name = click.option("--name", help="Name of the lab.  [default: from the site's path, else the only one]")
 _pods = click.option("--pods", type=click.IntRange(min=0), default=2, show_default=True, help="Pods to attach a node.")
 _plugins = click.option(
     "--plugins",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Directory of the CNI plugins.  [default: $CNI_PATH, /usr/lib/cni, /opt/cni/bin, /usr/libexec/cni]",
 )
-_format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_secured = click.option(
+    "--port-security", is_flag=True, help="Let every switch port take one MAC, its node's, as some networks do."
+)
+_grid = click.option("--grid/--no-grid", default=None, help="Show who reaches whom, each.  [default: in small labs]")
+_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "junit"]),
+    default="text",
+    show_default=True,
+    help="json: every try; junit: a suite a row, a case a node, for CI.",
+)
 
 
 @click.group()
@@ -46,12 +55,16 @@ def lab() -> None:
 
     \b
     Examples:
-      podlan lab demo site      all of it, and everything removed again
-      podlan lab up site        the same in steps: build,
-      podlan lab verify site    show who reaches whom (exit 1 if not as planned),
-      podlan lab down site      remove
+      podlan lab demo site                  all of it, and everything removed again
+      podlan lab up site                    the same in steps: build,
+      podlan lab verify                     show who reaches whom (exit 1 if not as planned),
+      podlan lab down                       remove
+      podlan lab shell node-1               in between: look around,
+      podlan lab exec node-1 -- podlan doctor
+      podlan lab fault delete-shim node-1   let something go wrong, and see what podlan says
 
-    The machine's own network and files are left alone; the site's lock is not written.
+    Where several labs are up, each but demo and up wants a site or a --name. The machine's own network and files are
+    left alone; the site's lock is not written.
     """
 
 
@@ -60,30 +73,32 @@ def lab() -> None:
 @_name
 @_pods
 @_plugins
-def up(source: Path, name: str | None, pods: int, plugins: Path | None) -> None:
+@_secured
+def up(source: Path, name: str | None, pods: int, plugins: Path | None, *, port_security: bool) -> None:
     """Compile SITE, build it here, reconcile its nodes and attach pods."""
-    with _interruptible(), life.opened(name or default_name(source)) as here:
-        _build(here, compiled(source, here.home.output), life.Options(pods, plugins))
+    with interruptible(), life.opened(name or default_name(source)) as here:
+        _build(here, compiled(source, here.home.output), life.Options(pods, plugins, port_security))
 
 
 @lab.command(short_help="Show who reaches whom; exit 1 if not as planned.")
-@_site
-@_name
+@_some_site
+@_some_name
+@_grid
 @_format
-def verify(source: Path, name: str | None, form: str) -> None:
+def verify(source: Path | None, name: str | None, form: str, *, grid: bool | None) -> None:
     """Show who reaches whom in SITE's lab; ends with 1 if that is not what the plans promise."""
-    with _interruptible(), life.opened(name or default_name(source)) as here:
-        ok = _verify(here, form)
+    with interruptible(), life.opened(meant(name, source)) as here:
+        ok = _verify(here, form, grid=grid)
     if not ok:
         raise SystemExit(1)
 
 
 @lab.command(short_help="Remove the lab of SITE.")
-@_site
-@_name
-def down(source: Path, name: str | None) -> None:
+@_some_site
+@_some_name
+def down(source: Path | None, name: str | None) -> None:
     """Detach the pods of SITE's lab and remove everything of it."""
-    with _interruptible(), life.opened(name or default_name(source)) as here:
+    with interruptible(), life.opened(meant(name, source)) as here:
         _remove(here)
 
 
@@ -91,15 +106,17 @@ def down(source: Path, name: str | None) -> None:
 @_site
 @_pods
 @_plugins
+@_secured
+@_grid
 @_format
-def demo(source: Path, pods: int, plugins: Path | None, form: str) -> None:
+def demo(source: Path, pods: int, plugins: Path | None, form: str, *, port_security: bool, grid: bool | None) -> None:
     """Compile SITE, build it, show who reaches whom, and remove everything."""
-    with _interruptible():
+    with interruptible():
         life.sweep(DEMO)
         with life.opened(f"{DEMO}{os.getpid()}") as here:
             try:
-                _build(here, compiled(source, here.home.output), life.Options(pods, plugins))
-                ok = _verify(here, form)
+                _build(here, compiled(source, here.home.output), life.Options(pods, plugins, port_security))
+                ok = _verify(here, form, grid=grid)
             finally:
                 if here.home.path.exists():
                     _remove(here)
@@ -107,14 +124,9 @@ def demo(source: Path, pods: int, plugins: Path | None, form: str) -> None:
         raise SystemExit(1)
 
 
-def default_name(source: Path) -> str:
-    """Give a name that one site's path always has and another's has not."""
-    path = source.resolve()
-    words = re.sub(r"[^A-Za-z0-9]+", "-", path.name).strip("-")[:24] or "site"
-    return f"{words}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-
-
 def _build(here: Lab, topology: Topology, options: life.Options) -> None:
+    for note in topology.notes:
+        click.echo(f"note: {note}", err=True)
     began = time.monotonic()
     built = life.up(here, topology, options)
     took = time.monotonic() - began
@@ -128,9 +140,15 @@ def _build(here: Lab, topology: Topology, options: life.Options) -> None:
         click.echo(f"  … and {len(built.nodes) - _SHOWN} more", err=True)
 
 
-def _verify(here: Lab, form: str) -> bool:
+def _verify(here: Lab, form: str, *, grid: bool | None) -> bool:
     found = life.verify(here)
-    click.echo(report.as_json(found) if form == "json" else report.as_text(found), nl=False)
+    match form:
+        case "json":
+            click.echo(report.as_json(found), nl=False)
+        case "junit":
+            click.echo(junit(found), nl=False)
+        case _:
+            click.echo(report.as_text(found, grid=grid), nl=False)
     return found.ok
 
 
@@ -156,19 +174,5 @@ def compiled(source: Path, output: Path) -> Topology:
     return topology(checked.site, output)
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn the signals that end a command into an orderly end; what comes after the first is ignored."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def end(number: int, _: FrameType | None) -> NoReturn:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    before = {each: signal.signal(each, end) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+for _command in (inside_command.exec_, inside_command.shell, fault_command.fault, inside_command.list_):
+    lab.add_command(_command)

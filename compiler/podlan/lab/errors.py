@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_SHOWN = 8
+
 
 def _down(name: str) -> str:
-    return f"podlan lab down SITE --name {name}"
+    return f"podlan lab down --name {name}"
 
 
 class NeedsRoot(PodlanError):
@@ -82,6 +84,74 @@ class NoLab(PodlanError):
 
     def __str__(self) -> str:
         return f"no lab {self.name} is up here; build it with 'podlan lab up SITE'"
+
+
+class NoLabs(PodlanError):
+    """No lab at all is up, and none was named."""
+
+    def __str__(self) -> str:
+        return "no lab is up here; build one with 'podlan lab up SITE'"
+
+
+class ManyLabs(PodlanError):
+    """Several labs are up, and the command does not say which it means."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self.names = tuple(names)
+
+    def __str__(self) -> str:
+        return f"several labs are here: {', '.join(self.names)}; say which with --name NAME, or by its SITE"
+
+
+class NoPlace(PodlanError):
+    """A lab has no node, pod or part of the LAN of this name; `near` are those that it may have been."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, place: str, lab: str, near: Sequence[str]) -> None:
+        super().__init__(place, lab, near)
+        self.place = place
+        self.lab = lab
+        self.near = tuple(near)
+
+    def __str__(self) -> str:
+        more = ", …" if len(self.near) > _SHOWN else ""
+        return f"lab {self.lab} has no place {self.place!r}; it has {', '.join(self.near[:_SHOWN])}{more}"
+
+
+class NoLease(PodlanError):
+    """A DHCP client got no lease; `output` is what client and server said."""
+
+    exit_code: ClassVar[int] = Exit.FAILED
+
+    def __init__(self, node: str, address: str, output: str) -> None:
+        super().__init__(node, address, output)
+        self.node = node
+        self.address = address
+        self.output = output
+
+    def __str__(self) -> str:
+        return (
+            f"node {self.node} got no lease of {self.address}: {_last_words(self.output)};"
+            " a server leases no address that somebody answers for, so choose a free one"
+        )
+
+
+class Pointless(PodlanError):
+    """A fault that would change nothing here."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what = what
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
 
 
 class ForeignLab(PodlanError):

@@ -7,12 +7,11 @@ import itertools
 import os
 import signal
 import time
-from dataclasses import dataclass, field
-from ipaddress import ip_interface
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podlan.lab import matrix, namespaces, node, rootfs, state, wiring
+from podlan.lab import matrix, mending, namespaces, node, promise, rootfs, services, state, wiring
 from podlan.lab.errors import (
     ForeignLab,
     LabBusy,
@@ -26,7 +25,7 @@ from podlan.lab.errors import (
 from podlan.lab.node import Planned, planned
 from podlan.lab.processes import Processes
 from podlan.lab.report import Report, report
-from podlan.lab.state import Home, PodState, State
+from podlan.lab.state import Before, Home, LanState, PodState, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,10 +40,15 @@ _ORPHANS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a lab is built: pods a node, where the plugins are (None: where they usually are), what reconciles."""
+    """How a lab is built: pods a node, where the plugins are (None: where they usually are), what reconciles.
+
+    `secured`: the switch takes one MAC a port. `before`: try, too, what hosts and their pods reach without host access.
+    """
 
     pods: int = 2
     plugins: Path | None = None
+    secured: bool = False
+    before: bool = True
     reconcile: Sequence[str] = field(default_factory=lambda: node.RECONCILE)
 
 
@@ -73,10 +77,11 @@ def up(lab: Lab, topology: Topology, options: Options | None = None) -> State:
     options = options or Options()
     if lab.home.state.exists():
         raise LabExists(lab.home.name)
-    lab.processes.require("ip", "mount", "nsenter", "ping", "taskset", "umount", "unshare")
+    lab.processes.require("ip", "mount", "nsenter", "taskset", "umount", "unshare")
+    if services.wanted(topology):
+        lab.processes.require(services.TOOL)
     nodes = [planned(one) for one in topology.nodes]
-    for one in topology.nodes:
-        wiring.wire(one)
+    wiring.require(lab.processes, topology)
     machine = rootfs.Machine(_plugins(nodes, options.plugins))
     _remove(lab)  # what an interrupted run has left
     try:
@@ -90,9 +95,11 @@ def up(lab: Lab, topology: Topology, options: Options | None = None) -> State:
 
 def verify(lab: Lab) -> Report:
     """Try who reaches whom, and compare."""
-    built = _built(lab)
+    built = up_already(lab)
     macs = matrix.answering(lab.processes, lab.home, built)
-    return report(built, matrix.tries(lab.processes, lab.home, matrix.endpoints(built)), macs)
+    tries = matrix.tries(lab.processes, lab.home, built)
+    asked = services.ask(lab.processes, lab.home, built.pods)
+    return report(built, tries, macs, asked, [str(fault) for fault in mending.standing(lab.processes, lab.home)])
 
 
 def down(lab: Lab) -> list[PodlanError]:
@@ -129,7 +136,8 @@ def _lock(stack: contextlib.ExitStack, home: Home) -> int:
             time.sleep(0.05)
 
 
-def _built(lab: Lab) -> State:
+def up_already(lab: Lab) -> State:
+    """Give the state of a lab that is up; raises NoLab."""
     built = state.load(lab.home)
     if built is None:
         raise NoLab(lab.home.name)
@@ -150,18 +158,35 @@ def _build(lab: Lab, topology: Topology, nodes: list[Planned], machine: rootfs.M
     wiring.make_switch(processes, home)
     wiring.make_gateway(processes, home)
     processes.each(make, nodes)
-    wiring.plug(processes, home, topology)
-    wiring.start_gateway(processes, home, topology)
+    wiring.plug(processes, home, topology, secured=options.secured)
+    wiring.start_gateway(processes, home, topology.lans)
     processes.each(lambda one: wiring.start_node(processes, home, one.node), nodes)
     processes.each(lambda one: node.reconcile(processes, home, one, options.reconcile), nodes)
     pods = tuple(itertools.chain.from_iterable(processes.each(attach, nodes)))
     _refuse_doubles(pods)
-    return State(
-        gateways=tuple(str(ip_interface(text).ip) for text in topology.gateways),
+    built = State(
+        lans=tuple(LanState(lan.name, lan.gateways) for lan in topology.lans),
         nodes=tuple(node.state(one) for one in nodes),
         pods=pods,
         bin_dirs={one.node.name: str(rootfs.bin_dir(one.plan)) for one in nodes},
+        secured=options.secured,
     )
+    services.install(processes, home, topology, built)
+    return replace(built, before=_without_access(lab, built, nodes, options))
+
+
+def _without_access(lab: Lab, built: State, nodes: list[Planned], options: Options) -> Before:
+    """Take all host access away, try it, and let reconcile give it back, with pods on the nodes."""
+    accessible = [one for one in nodes if node.has_access(one.plan)]
+    pairs = promise.by_access(built) if options.before else []
+    if not pairs:
+        return Before()
+    processes, home = lab.processes, lab.home
+    processes.each(lambda one: node.withdraw(processes, home, one), accessible)
+    answered = matrix.echoes(processes, home, pairs, matrix.BRIEF)
+    processes.each(lambda one: node.reconcile(processes, home, one, options.reconcile), accessible)
+    reached = (f"{source.name} to {address}" for at, (source, _, address) in enumerate(pairs) if at in answered)
+    return Before(len(pairs), tuple(reached))
 
 
 def _refuse_doubles(pods: Sequence[PodState]) -> None:

@@ -2,113 +2,98 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from ipaddress import ip_address, ip_interface
+from typing import TYPE_CHECKING
 
-from podlan.lab import _arp, namespaces, wiring
+from podlan.lab import _arp, _ping, namespaces
+from podlan.lab.promise import Endpoint, Promise, pairs
+from podlan.lab.state import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from podlan.lab.processes import Processes
+    from podlan.lab.promise import Pair, Path
     from podlan.lab.state import Home, State
 
-_PING = """
-for address; do
-    { ping -nqc1 -W1 "$address" || ping -nqc1 -W1 "$address"; } >/dev/null 2>&1 && echo "$address" &
-done
-wait
+PATIENT = ((0.25,), (0.3, 1.0))
+"""Seconds to wait for the answers to first and to second tries.
+
+On an idle machine an answer takes a millisecond. A lost question for a neighbour is asked again after a second.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A network stack of the lab, and its addresses."""
-
-    name: str
-    kind: Literal["node", "pod", "gateway"]
-    node: str
-    addresses: tuple[str, ...]
+BRIEF = ((0.2, 0.3),)
+"""The same where no answer is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """An echo request from one endpoint to an address of another, and whether it was answered."""
+    """An echo request from one endpoint to an address of another, how it was to go, and whether it was answered."""
 
     source: Endpoint
     target: Endpoint
     address: str
+    path: Path
     reached: bool
 
 
-def endpoints(state: State) -> list[Endpoint]:
-    """Give the lab's endpoints in the order in which they are shown."""
-    nodes = [Endpoint(node.name, "node", node.name, node.addresses) for node in state.nodes]
-    pods = [Endpoint(pod.name, "pod", pod.node, pod.addresses) for pod in state.pods]
-    gateway = [Endpoint("gateway", "gateway", "", state.gateways)] if state.gateways else []
-    return [*nodes, *pods, *gateway]
-
-
-def tries(processes: Processes, home: Home, points: list[Endpoint]) -> list[Try]:
+def tries(processes: Processes, home: Home, state: State) -> list[Try]:
     """Let every endpoint try every address of the others for which it has one of the same family."""
+    promise = Promise(state)
+    wanted = [(pair, promise.path(pair)) for pair in pairs(state)]
+    # Those that nobody expects to be answered come last: they wait together.
+    ordered = sorted(wanted, key=lambda one: not one[1].works)
+    answered = echoes(processes, home, [pair for pair, _ in ordered])
+    reached = {pair: number in answered for number, (pair, _) in enumerate(ordered)}
+    return [Try(*pair, path, reached[pair]) for pair, path in wanted]
 
-    def from_one(source: Endpoint) -> list[Try]:
-        families = {":" in address for address in source.addresses}
-        targets = [
-            (target, address)
-            for target in points
-            if target is not source
-            for address in target.addresses
-            if (":" in address) in families
-        ]
-        argv = _inside(home, source, "sh", "-c", _PING, "sh", *(address for _, address in targets))
-        answered = set(processes.must(f"trying from {source.name}", argv).split())
-        return [Try(source, target, address, address in answered) for target, address in targets]
 
-    found: list[Try] = []
-    for chunk in _chunks(points):
-        if found:
-            processes.each(lambda point: _forget(processes, home, point), points)
-        found += itertools.chain.from_iterable(processes.each(from_one, chunk))
-    return found
+def echoes(
+    processes: Processes, home: Home, asked: Sequence[Pair], patience: Sequence[Sequence[float]] = PATIENT
+) -> set[int]:
+    """Make these tries and give the numbers of those that were answered."""
+    names = {point: number for number, point in enumerate(dict.fromkeys(end for pair in asked for end in pair[:2]))}
+    order = {
+        "places": [_place(home, point) for point in names],
+        "tries": [(names[source], names[target], address) for source, target, address in asked],
+        "passes": patience,
+        "lock": str(ROOT),
+    }
+    argv = [sys.executable, "-I", "-S", str(_ping.__file__)]
+    # Other labs of this machine may have their turn in between.
+    limit = 120 + len(asked) / 100
+    return set(json.loads(processes.must("trying who reaches whom", argv, stdin=json.dumps(order), timeout=limit)))
 
 
 def answering(processes: Processes, home: Home, state: State) -> dict[str, list[str]]:
-    """Give, for every IPv4 address of a node, the MACs that answer the gateway's question who has it."""
-    wanted = [address for node in state.nodes for address in node.addresses if ":" not in address]
-    asking = [address for address in state.gateways if ":" not in address]
-    if not wanted or not asking:
-        return {}
+    """Give, for every IPv4 address of a node or pod, the MACs that answer the gateway's question who has it."""
     argv = namespaces.in_net(home, namespaces.GATEWAY, sys.executable, "-I", "-S", str(_arp.__file__))
-    order = json.dumps({"interface": wiring.UPLINK, "sender": asking[0], "wanted": wanted})
-    answers: dict[str, list[str]] = json.loads(processes.must("asking for the nodes' MACs", argv, stdin=order))
+    answers: dict[str, list[str]] = {}
+    lans = {(node.name, port.interface): port.lan for node in state.nodes for port in node.ports}
+    ends = [(port.lan, ip_interface(text).ip) for node in state.nodes for port in node.ports for text in port.addresses]
+    ends += [
+        (lans[pod.node, interface.master], ip_address(text))
+        for pod in state.pods
+        for interface in pod.interfaces
+        for text in interface.addresses
+    ]
+    for lan in state.lans:
+        addresses = [str(address) for name, address in ends if name == lan.name]
+        for own in map(ip_interface, lan.gateways):
+            wanted = [address for address in addresses if ip_address(address) in own.network]
+            if own.version == 4 and wanted:  # noqa: PLR2004 - the family
+                order = json.dumps({"interface": lan.name, "sender": str(own.ip), "wanted": wanted})
+                answers |= json.loads(processes.must("asking for MACs", argv, stdin=order))
     return answers
 
 
-def _chunks(points: list[Endpoint]) -> Iterator[list[Endpoint]]:
-    """Give the endpoints in groups that may speak at one time.
-
-    All network namespaces of a machine share the room for neighbours (gc_thresh3, 1024 by default, which is
-    the machine's to set). Who speaks and who is spoken to each keep an entry; beyond the room packets are lost.
-    """
-    room = min(int(Path(f"/proc/sys/net/{family}/neigh/default/gc_thresh3").read_text()) for family in ("ipv4", "ipv6"))
-    room = room * 4 // 5  # the machine has neighbours too
-    size = len(points) if len(points) ** 2 <= room else max(1, room // (2 * len(points)))
-    for start in range(0, len(points), size):
-        yield points[start : start + size]
-
-
-def _forget(processes: Processes, home: Home, point: Endpoint) -> None:
-    processes.must(f"clearing the neighbours of {point.name}", _inside(home, point, "ip", "neighbour", "flush", "all"))
-
-
-def _inside(home: Home, source: Endpoint, *argv: str) -> list[str]:
-    if source.kind == "gateway":
-        return namespaces.in_net(home, namespaces.GATEWAY, *argv)
-    if source.kind == "node":
-        return namespaces.in_node(home, source.node, *argv)
-    return namespaces.in_pod(home, source.node, source.name, *argv)
+def _place(home: Home, point: Endpoint) -> tuple[str, str]:
+    """Give the file of the mount namespace that shows the endpoint's network namespace, and the file of that."""
+    if point.kind == "gateway":
+        return "", str(namespaces.net(home, namespaces.GATEWAY))
+    place = namespaces.node(home, point.node)
+    if point.kind == "node":
+        return "", str(place / "net")
+    return str(place / "mount"), namespaces.pod_net(point.name)

@@ -22,15 +22,17 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _PACKAGES = {
+    "busybox": "busybox-static",
     "ip": "iproute2",
     "ping": "iputils-ping",
     "mount": "mount",
     "umount": "mount",
+    "nft": "nftables",
     "nsenter": "util-linux",
     "taskset": "util-linux",
     "unshare": "util-linux",
 }
-_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT = 120.0
 
 
@@ -66,15 +68,26 @@ class Processes:
         self._guard = threading.Lock()
         self._stopped = False
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", environment: dict[str, str] | None = None) -> Done:
-        """Run a program to its end; what it answers is the caller's to judge."""
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        environment: dict[str, str] | None = None,
+        timeout: float = _TIMEOUT,
+    ) -> Done:
+        """Run a program to its end, which is forced after so many seconds; what it answers is the caller's to judge."""
         process = self._start(argv, environment or {})
         try:
-            out, err = process.communicate(stdin, timeout=_TIMEOUT)
+            out, err = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
             _kill(process)
             out, err = process.communicate()
-            err += f"\nended after {_TIMEOUT:.0f} seconds without a result"
+            err += f"\nended after {timeout:.0f} seconds without a result"
+        except BaseException:  # Ctrl-C: nothing goes on without us
+            _kill(process)
+            process.wait()
+            raise
         finally:
             with self._guard:
                 self._running.discard(process)
@@ -83,12 +96,12 @@ class Processes:
     def require(self, *tools: str) -> None:
         """Raise ToolMissing unless all of these programs are there."""
         for tool in tools:
-            if shutil.which(tool, path=_SEARCH) is None:
+            if shutil.which(tool, path=SEARCH) is None:
                 raise ToolMissing(tool, _PACKAGES.get(tool, tool))
 
-    def must(self, doing: str, argv: Sequence[str], *, stdin: str = "") -> str:
+    def must(self, doing: str, argv: Sequence[str], *, stdin: str = "", timeout: float = _TIMEOUT) -> str:
         """Run a program that has no reason to fail; `doing` names the step in the message if it does."""
-        done = self.run(argv, stdin=stdin)
+        done = self.run(argv, stdin=stdin, timeout=timeout)
         if done.code:
             raise CommandFailed(doing, done.output)
         return done.out
@@ -135,7 +148,7 @@ class Processes:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                env={"PATH": _SEARCH, "LC_ALL": "C.UTF-8", "HOME": "/root"} | environment,
+                env={"PATH": SEARCH, "LC_ALL": "C.UTF-8", "HOME": "/root"} | environment,
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )

@@ -21,34 +21,112 @@ if TYPE_CHECKING:
 ROOT = Path("/run/podlan-lab")
 
 
+VERSION = 2
+"""Version of the state file's form; a lab of another one can be taken down only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanState:
+    """A LAN as built: `gateways` are the gateway's addresses there, with prefix length."""
+
+    name: str
+    gateways: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A route of a host: to a network, through a gateway or, without one, straight; `source` is its own address."""
+
+    destination: str
+    gateway: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A node's end on a LAN: its own addresses there with prefix length, and its routes by this end.
+
+    `access`: the families (4, 6) in which it reaches its own pods here. `shim`: its macvlan child, if it has one.
+    `reflects`: the switch sends frames back by the port they came by.
+    """
+
+    interface: str
+    lan: str
+    addresses: tuple[str, ...]
+    routes: tuple[Way, ...] = ()
+    access: tuple[int, ...] = ()
+    shim: str = ""
+    reflects: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """A node as built: its own addresses, and the families (4, 6) in which it has host access to its pods."""
+    """A node as built."""
 
     name: str
-    addresses: tuple[str, ...]
-    access: tuple[int, ...] = ()
+    ports: tuple[Port, ...]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its own addresses, without prefix length."""
+        return tuple(_bare(address) for port in self.ports for address in port.addresses)
 
 
 @dataclass(frozen=True, slots=True)
-class PodState:
-    """A pod as attached: `config` is the CNI configuration it was attached with, `result` what ADD gave."""
+class InterfaceState:
+    """A pod's interface: `config` is the CNI configuration it was attached with, `result` what ADD gave.
+
+    `master` is the node's interface that it hangs on.
+    """
 
     name: str
-    node: str
+    master: str
     addresses: tuple[str, ...]
     config: dict[str, Any]
     result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A lab that is up: addresses without prefix length, everything that verifying and taking down need."""
+class PodState:
+    """A pod as attached: its interfaces in the order in which it got them."""
 
-    gateways: tuple[str, ...]
+    name: str
+    node: str
+    interfaces: tuple[InterfaceState, ...]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses on all of them, without prefix length."""
+        return tuple(address for interface in self.interfaces for address in interface.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was found while the nodes had no host access: tries between pods and their own hosts."""
+
+    tried: int = 0
+    reached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A lab that is up: everything that verifying and taking down need. `secured`: one MAC a switch port."""
+
+    lans: tuple[LanState, ...]
     nodes: tuple[NodeState, ...]
     pods: tuple[PodState, ...]
     bin_dirs: dict[str, str]
+    before: Before = Before()
+    secured: bool = False
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The gateway's addresses, without prefix length."""
+        return tuple(_bare(address) for lan in self.lans for address in lan.gateways)
+
+
+def _bare(address: str) -> str:
+    return address.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +163,8 @@ class Home:
 def save(home: Home, state: State) -> None:
     """Write down that the lab is up."""
     partial = home.state.with_suffix(".partial")
-    partial.write_text(json.dumps(dataclasses.asdict(state), indent=1), encoding="utf-8")
+    document = {"version": VERSION} | dataclasses.asdict(state)
+    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
     partial.rename(home.state)
 
 
@@ -98,22 +177,33 @@ def load(home: Home) -> State | None:
         return _decode(json.loads(home.state.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ForeignLab(home.name, repr(error)) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ForeignLab(home.name, str(error) if isinstance(error, _OtherVersion) else repr(error)) from error
+
+
+class _OtherVersion(ValueError):
+    pass
 
 
 def _decode(document: dict[str, Any]) -> State:
-    return State(
-        gateways=tuple(document["gateways"]),
-        nodes=tuple(
-            NodeState(node["name"], tuple(node["addresses"]), tuple(node["access"])) for node in document["nodes"]
-        ),
-        pods=tuple(
-            PodState(pod["name"], pod["node"], tuple(pod["addresses"]), pod["config"], pod["result"])
-            for pod in document["pods"]
-        ),
-        bin_dirs=document["bin_dirs"],
+    if (version := document.pop("version", 1)) != VERSION:
+        raise _OtherVersion(f"version {version} of its form, and this podlan reads {VERSION}")
+    lans = tuple(LanState(lan["name"], tuple(lan["gateways"])) for lan in document["lans"])
+    nodes = tuple(NodeState(node["name"], tuple(map(_port, node["ports"]))) for node in document["nodes"])
+    pods = tuple(
+        PodState(pod["name"], pod["node"], tuple(map(_interface, pod["interfaces"]))) for pod in document["pods"]
     )
+    before = Before(document["before"]["tried"], tuple(document["before"]["reached"]))
+    return State(lans, nodes, pods, document["bin_dirs"], before, document["secured"])
+
+
+def _port(document: dict[str, Any]) -> Port:
+    lists: dict[str, Any] = {key: tuple(document[key]) for key in ("addresses", "access")}
+    return Port(**document | lists | {"routes": tuple(Way(**way) for way in document["routes"])})
+
+
+def _interface(document: dict[str, Any]) -> InterfaceState:
+    return InterfaceState(**document | {"addresses": tuple(document["addresses"])})
 
 
 def homes(prefix: str) -> list[Home]:

@@ -40,7 +40,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network; `sets` are host-local's: each pod gets one address of each."""
+    """A network; `sets` are host-local's: each pod gets one address of each. `hops`: a route's network and gateway."""
 
     file: str
     name: str
@@ -50,6 +50,7 @@ class Network:
     store: str
     sets: tuple[tuple[Range, ...], ...]
     routes: tuple[str, ...]
+    hops: tuple[tuple[str, str], ...]
 
     @property
     def ranges(self) -> tuple[Range, ...]:
@@ -97,6 +98,7 @@ def network(file: str, content: bytes) -> Network | None:
         if not all(isinstance(one, str) for one in (name, *types)) or "/" in name:
             return None
         is_local = ipam.get("type") == "host-local"
+        routes = ipam.get("routes") or ()
         return Network(
             file=file,
             name=name,
@@ -105,7 +107,8 @@ def network(file: str, content: bytes) -> Network | None:
             types=tuple(types),
             store=f"{str(ipam.get('dataDir') or DATA_DIR).rstrip('/')}/{name}" if is_local else "",
             sets=tuple(_sets(ipam)) if is_local else (),
-            routes=tuple(str(route["dst"]) for route in ipam.get("routes") or ()),
+            routes=tuple(str(route["dst"]) for route in routes),
+            hops=tuple((str(route["dst"]), str(route["gw"])) for route in routes if route.get("gw")),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 _SAME_SUBNET = 2  # arp_ignore: answer only who asks from the address's own subnet
 _FULL = 0.8
+_FORWARDING = "net/ipv6/conf/all/forwarding"
 _TABLES = (("ipv4", "arp_cache"), ("ipv6", "ndisc_cache"))
 
 
 def settings(case: Case) -> Iterator[Finding]:
     """Tell of settings that cut pods from their host or the LAN, or make the host answer for its pods."""
     yield from _bridges(case)
+    yield from _unforwarded(case)
     children = {link.name: link.master for link in case.plan.links if link.kind == "macvlan"}
     for child, master in children.items():
         own = [address for address in case.plan.addresses if address.link == child and ":" not in address.address]
@@ -58,6 +60,35 @@ def _bridges(case: Case) -> Iterator[Finding]:
                 hint="set net.bridge.bridge-nf-call-iptables to 0, unless bridges of this node need it, or keep such "
                 "rules from the pods' addresses",
                 severity=Severity.NOTE,
+            )
+
+
+def _unforwarded(case: Case) -> Iterator[Finding]:
+    """Tell of Services' networks to which pods are sent through a host that passes no IPv6 on; IPv4 is the plan's."""
+    children = {address.address.partition("/")[0]: address.link for address in case.plan.addresses}
+    masters = {link.name: link.master for link in case.plan.links}
+    own = {f"{one}/128" for one in case.plan.identity}
+    for network in case.networks:
+        ways = {dst: children[hop] for dst, hop in network.hops if ":" in hop and hop in children and dst not in own}
+        for child in sorted(set(ways.values())):
+            master = masters.get(child, "")
+            both = (child, master)
+            # Linux 6.17 and newer can forward for single interfaces (ip-sysctl, force_forwarding).
+            if _number(case, _FORWARDING) or all(
+                _number(case, f"net/ipv6/conf/{one}/force_forwarding") for one in both
+            ):
+                continue
+            there = ", ".join(dst for dst, link in ways.items() if link == child)
+            listening = (
+                f"set net.ipv6.conf.{master}.accept_ra to 2 first, as for every interface that hears routers (with 1, "
+                "the default routes from them are gone when the node forwards), then "
+            )
+            yield told(
+                "PL675",
+                f"{case.root.shown(network.file)} sends pods to {there} through this node, and "
+                f"net.ipv6.conf.all.forwarding is 0: they get no answer from IPv6 Services",
+                hint=(listening if _number(case, f"net/ipv6/conf/{master}/accept_ra") == 1 else "")
+                + "set net.ipv6.conf.all.forwarding to 1",
             )
 
 
