@@ -42,6 +42,10 @@ proof: root test-packages venv ## the node's proofs over every call, order and s
 	@PROOF=1 $(BIN)/python -m pytest -n 2 --timeout 1800 $(PYTEST_ARGS) \
 	    tests/node/test_speaking.py tests/node/test_faults.py tests/node/test_drift.py
 
+.PHONY: e2e
+e2e: root test-packages venv ## nodes that boot, fail and lose power, many more times than in make test (root, about 5 minutes)
+	@PROOF=1 $(BIN)/python -m pytest --timeout 1800 $(PYTEST_ARGS) tests/e2e
+
 .PHONY: test-newer-plugins
 test-newer-plugins: root test-packages venv ## what a newer release of the CNI plugins does, from Debian unstable (root)
 	@.ci/plugins .venv/cni-plugins

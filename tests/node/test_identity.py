@@ -55,6 +55,8 @@ def test_the_address_is_waited_for(net):
     said = net.reconcile(OWN["shim"], "--wait", "0.3", code=75).stderr
     assert "nothing was changed within the 0.3 s of --wait" in said
     assert "--wait SECONDS" not in said
+    waits = f"waiting: eth0 does not have {NODE}: is this machine node-1? [PL623]; use the directory of"
+    assert said.count(waits) == 1, "it is told at once, and once"
     argv = net.reconcile_argv(net.directory(OWN["shim"]), "--wait", "20")
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
         net.ip("addr", "add", f"{NODE}/24", "dev", "eth0")

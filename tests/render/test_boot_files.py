@@ -99,7 +99,7 @@ def test_the_unit_that_watches_stays_and_is_ready_once_the_node_is_as_planned(pr
     assert setting(text, "Type") == ["notify"]
     assert setting(text, "Restart") == ["always"]
     assert setting(text, "WatchdogSec")
-    assert setting(text, "ExecStart")[1:] == ["reconcile", "--watch", "--no-restart", "/etc/podlan/node"]
+    assert setting(text, "ExecStart")[1:] == ["reconcile", "--verbose", "--watch", "--no-restart", "/etc/podlan/node"]
     assert "boot.sh" not in text
 
 

@@ -68,7 +68,7 @@ def node(tmp_path, boot, access):
         (directory / name).write_bytes(content)
     with machine(tmp_path) as made:
         signed(directory, made)
-        subprocess.run(["sh", directory / "install.sh", "--root", made.root], check=True, capture_output=True)
+        made.rack.run("sh", directory / "install.sh", "--root", made.home / "root")
         for unit, text in (("wire", WIRE), ("kubelet", KUBELET)):
             made.write(f"/etc/systemd/system/{unit}.service", text)
             wants = made.root / "etc/systemd/system/multi-user.target.wants"

@@ -105,6 +105,10 @@ class NotReady(Stopped):
         waiting = f" within the {self.waited:g} s of --wait" if self.waited else "; --wait SECONDS waits for it"
         return super().__str__() + waiting
 
+    def told_while_waiting(self) -> str:
+        """Give what is missing, for who waits for it anyway."""
+        return "waiting: " + "\n".join(_sentence(finding) for finding in self.findings)
+
 
 class RolledBack(PodlanError):
     """An operation, or the check after the last one, failed; all is as it was.

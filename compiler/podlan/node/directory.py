@@ -105,8 +105,8 @@ def _place(path: str) -> str:
     except Untrusted as error:
         raise _distrusted(path, place, error) from error
     except OSError as error:
-        raise BadDirectory(path, f"{path}: {error.strerror}", _missing_remedy(MANIFEST)) from error
-    raise BadDirectory(path, f"{path} is not a directory", _missing_remedy(MANIFEST))
+        raise BadDirectory(path, f"{path}: {error.strerror}", _missing_remedy(path)) from error
+    raise BadDirectory(path, f"{path} is not a directory", _missing_remedy(path))
 
 
 def _read(path: str, place: str, name: str, most: int = LARGEST) -> bytes:
@@ -120,14 +120,16 @@ def _read(path: str, place: str, name: str, most: int = LARGEST) -> bytes:
     except OSError as error:
         raise BadDirectory(path, f"{name} cannot be read ({error.strerror})", "run podlan as root") from error
     if found is None:
-        raise BadDirectory(path, f"{name} is missing", _missing_remedy(name))
+        raise BadDirectory(path, f"{name} is missing", _missing_remedy(path) if name == MANIFEST else _AGAIN)
     return found.content
 
 
-def _missing_remedy(name: str) -> str:
-    if name == MANIFEST:
-        return "name a node's directory of a compiled site, such as output/nodes/node-1"
-    return _AGAIN
+def _missing_remedy(path: str) -> str:
+    from podlan.node.copy import COPY  # noqa: PLC0415 - only where there is no such directory
+
+    named = "name a node's directory of a compiled site, such as output/nodes/node-1"
+    # Who gave no name, such as the unit at boot, finds no copy.
+    return f"{named}: podlan reconcile makes this copy of it" if path.endswith(COPY) else named
 
 
 def _distrusted(path: str, place: str, error: Untrusted) -> BadDirectory:

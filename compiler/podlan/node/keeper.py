@@ -159,7 +159,7 @@ class Keeper:
         self._metrics.drift = True
         self._metrics.findings = _by_code(error.findings if isinstance(error, Stopped) else ())
         self._failures += 1
-        text = str(error)
+        text = error.told_while_waiting() if isinstance(error, NotReady) else str(error)
         if waits or self._failures > 1:  # what others change while we look may look like anything, once
             self._once("problem", Severity.WARNING if waits else Severity.ERROR, text)
             self._systemd.status(text.splitlines()[0])

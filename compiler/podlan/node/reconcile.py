@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Exit, PodlanError
 from podlan.node import release, services, state, unfinished
+from podlan.node._errors import NotReady
 from podlan.node._kernel import Kernel
 from podlan.node.copy import KeepCopy, is_kept
 from podlan.node.directory import load
@@ -123,6 +124,7 @@ def _held(plan: Plan, supply: Supply) -> str:
 
 def _ready(run: Run, files: FileChanges, options: Options, until: float) -> tuple[Run, Observed, tuple[Finding, ...]]:
     """Look until nothing is missing that only time can bring, for at most `wait` seconds."""
+    told = ""
     first = [*run.earlier, *([] if options.rename else another_node(run.directory.plan, run.last)), *_around(run)]
     while True:
         run = run.by_own_names()
@@ -132,7 +134,18 @@ def _ready(run: Run, files: FileChanges, options: Options, until: float) -> tupl
         if exit_code(findings) != Exit.NOT_READY or time.monotonic() >= until:
             stop_on(findings, options.wait)
             return run, observed, tuple(findings)
+        told = _tell(findings, told)
         time.sleep(_POLL)
+
+
+def _tell(findings: list[Finding], told: str) -> str:
+    """Say what is waited for, unless that was the last word; give it. At a boot nobody else would know why it takes."""
+    from podlan.node.aloud import say  # noqa: PLC0415 - only who waits pays for it
+
+    missing = NotReady([found for found in findings if exit_code([found])]).told_while_waiting()
+    if missing != told:
+        say(missing)
+    return missing
 
 
 def _around(run: Run) -> list[Finding]:

@@ -24,12 +24,12 @@ PATIENCE = 20
 """Seconds for containerd to start or to end; each takes less than one."""
 
 # What the machine's own containerd may have at the usual place must not be taken for this one's.
-_SOCKET = "/run/of-this-test/containerd.sock"
+SOCKET = "/run/of-this-test/containerd.sock"
 CONFIG = f"""\
 version = 2
 disabled_plugins = ["io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp"]
 [grpc]
-address = "{_SOCKET}"
+address = "{SOCKET}"
 [plugins."io.containerd.internal.v1.opt"]
 path = "/var/lib/containerd/opt"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -50,8 +50,9 @@ exec containerd
 """
 
 
-def require_packages() -> None:
-    missing = {package for program, package in PACKAGES.items() if not shutil.which(program)}
+def require_packages(**more: str) -> None:
+    """Say which Debian packages are missing, by a program of each; `more` than containerd takes."""
+    missing = {package for program, package in (PACKAGES | more).items() if not shutil.which(program)}
     missing |= set() if (PLUGINS / "host-local").exists() else {"containernetworking-plugins"}
     assert not missing, f"missing, and `make setup` installs them: apt-get install {' '.join(sorted(missing))}"
 
@@ -117,7 +118,7 @@ class Containerd(Cri):
     def __init__(self, leader: int, cgroup: str) -> None:
         self.leader = leader
         self._root = Path(f"/proc/{leader}/root")
-        super().__init__(self._root / _SOCKET[1:], IMAGE, cgroup)
+        super().__init__(self._root / SOCKET[1:], IMAGE, cgroup)
 
     def processes(self) -> list[int]:
         """Give containerd, and all that came of it."""
@@ -145,7 +146,7 @@ def _leader(process: subprocess.Popen[bytes], log: Path) -> int:
         assert process.poll() is None, log.read_text(errors="replace")
         assert time.monotonic() < end, log.read_text(errors="replace")
         for child in children.read_text().split():
-            if Path(f"/proc/{child}/root{_SOCKET}").is_socket():
+            if Path(f"/proc/{child}/root{SOCKET}").is_socket():
                 return int(child)
         time.sleep(0.01)
 
