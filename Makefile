@@ -17,6 +17,7 @@ VM_PACKAGES := $(LAB_PACKAGES) busybox-static cpio kmod qemu-system-common qemu-
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
 IFSTATE := .venv/ifstate/bin/ifstatecli
+PEERS := .venv/peers/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -80,6 +81,10 @@ schemas: venv ## write schemas/*.json from the models
 docs: venv ## write docs/findings.md, what every code means, from the rules
 	@$(BIN)/python -m podlan.cli.findings docs/findings.md
 
+.PHONY: counts
+counts: venv ## write tests/cli/cost-of-a-compile.txt, the calls that a compile makes
+	@PYTHONPATH=tests/support $(BIN)/python tests/support/counting.py tests/cli/cost-of-a-compile.txt
+
 .PHONY: site
 site: venv ## compile the example site into output/
 	@$(BIN)/podlan compile site -o output
@@ -87,6 +92,18 @@ site: venv ## compile the example site into output/
 .PHONY: node
 node: venv ## build dist/podlan-node.pyz, the node's side in one file
 	@$(BIN)/python .ci/node_archive.py dist/podlan-node.pyz
+
+.PHONY: bench
+bench: venv $(PEERS) ## what a compile costs for 10 to 10,000 nodes, beside `cp -r`, kapitan and aerleon (15 minutes)
+	@PYTHONPATH=tests/support $(BIN)/python tests/bench/compile.py $(BENCH_ARGS)
+
+.PHONY: bench-guard
+bench-guard: venv ## fail if a compile of 10,000 nodes has become far slower than `cp -r` of what it writes
+	@PYTHONPATH=tests/support $(BIN)/python tests/bench/compile.py --guard --sizes 10000 $(BENCH_ARGS)
+
+.PHONY: bench-shards
+bench-shards: venv ## 50 sites of 2,000 nodes, spread over shards by xargs and joined by the audit
+	@PYTHONPATH=tests/support $(BIN)/python tests/bench/shards.py $(BENCH_ARGS)
 
 .PHONY: bench-alloc
 bench-alloc: venv ## how long allocation takes for 1,000 to 100,000 nodes, and how it grows
@@ -141,6 +158,12 @@ bench-packages:
 $(IFSTATE): | venv
 	@$(BIN)/python -m venv .venv/ifstate
 	@.venv/ifstate/bin/pip install --quiet 'ifstate>=2.5.1'
+
+# And one for the compilers that `make bench` compares with.
+$(PEERS): | venv
+	@$(BIN)/python -m venv .venv/peers
+	@.venv/peers/bin/pip install --quiet 'kapitan>=0.36.3' 'aerleon>=1.18'
+	@touch $@
 
 .PHONY: lint-shell
 lint-shell:

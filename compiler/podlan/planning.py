@@ -10,7 +10,7 @@ shim with both: neighbour discovery knows no arp_filter, so an address on two li
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
 from podlan.addressing import Allocation, Range, child_mac, subnets_of, to_text
@@ -284,7 +284,7 @@ def pod_routes(plan: Blueprint, strand: Strand, wire: Wire) -> Iterator[dict[str
             yield {"dst": str(network), "gw": host}
     for own in strand.attachment.addresses if wire.shim else ():
         if own.version == wire.family:
-            yield {"dst": str(ip_network(own)), "gw": host}
+            yield {"dst": f"{own}/{own.max_prefixlen}", "gw": host}
 
 
 def _moved(plan: Blueprint, strand: Strand, wire: Wire) -> Iterator[Address]:

@@ -101,4 +101,4 @@ def test_completion_knows_the_commands_and_waits_for_no_heavy_import():
             check=True,
         )
         assert f"plain,{expected}" in said.stdout.splitlines()
-        assert not re.search(r"\b(pydantic|jinja2|_ruamel_yaml|pyroute2)\b", said.stderr)
+        assert not re.search(r"\b(pydantic|jinja2|_ruamel_yaml|pyroute2|http|podlan\.output)\b", said.stderr)

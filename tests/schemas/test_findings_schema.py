@@ -35,7 +35,7 @@ STRICT = jsonschema.Draft202012Validator(strict(SCHEMA))
 
 def printed(*arguments: str | Path) -> dict[str, Any]:
     run = podlan(Path.cwd(), *map(str, arguments), "--format", "json")
-    assert run.returncode in (0, 1, 3), run.stderr
+    assert run.returncode in (0, 1, 3, 4), run.stderr
     return json.loads(run.stdout)
 
 
@@ -59,6 +59,22 @@ def test_what_check_and_compile_print_fits(title, tmp_path):
         STRICT.validate(compiled)
 
 
+def test_what_a_compile_of_several_sites_prints_fits(tmp_path):
+    """One is right, one is wrong, and one cannot be read."""
+    case = next(case for case in CASES if case.title == "Every address form that people write")
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        case.write(tmp_path / name)
+    (tmp_path / "two/site.yaml").write_text("version: [", encoding="utf-8")
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs/three").write_text("in the way", encoding="utf-8")
+    sites = [tmp_path / name for name in ("one", "two", "three")]
+    compiled = printed("compile", *sites, "-o", tmp_path / "outputs")
+    assert compiled.keys() == {"findings", "sites"}
+    assert [one["exitCode"] for one in compiled["sites"]] == [0, 4, 1]
+    STRICT.validate(compiled)
+
+
 def test_what_a_compile_would_write_fits(tmp_path):
     """Each kind of change is one of those that the schema lists, and there are no others."""
     case = next(case for case in CASES if case.title == "Every address form that people write")
@@ -78,7 +94,7 @@ def test_what_a_compile_would_write_fits(tmp_path):
 @pytest.mark.parametrize("paths", [["output/nodes"], ["tests/audit"]])
 def test_what_the_audit_prints_fits(paths):
     report = printed("audit", *(ROOT / path for path in paths))
-    assert report.keys() == {"findings", "files", "nodes", "addresses"}
+    assert report.keys() == {"findings", "outputs", "files", "nodes", "addresses"}
     STRICT.validate(report)
 
 

@@ -141,6 +141,13 @@ CODES: dict[str, Code] = {
         "two nodes with one address answer in turns",
         "give each an address of its own",
     ),
+    "PL727": Code(
+        _E,
+        "subnets of different sites that overlap",
+        "a router knows one way to an address: of two sites that it connects, one cannot be reached, or not all of it",
+        "give every site subnets of its own; audit sites that no route connects with --apart or in a run of their own, "
+        "and say --shared CIDR where they are on one LAN",
+    ),
     # What is legal and seldom meant.
     "PL730": Code(
         _W,

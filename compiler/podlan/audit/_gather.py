@@ -23,12 +23,15 @@ class Gathered(NamedTuple):
     plans: list[tuple[str, Plan]]
 
 
-def gather(paths: Iterable[str]) -> Gathered:
-    """Find the files below every path; raises OSError for what cannot be read, since it may be a CNI file."""
+def gather(paths: Iterable[str], without: frozenset[Path] = frozenset()) -> Gathered:
+    """Find the files below every path; raises OSError for what cannot be read, since it may be a CNI file.
+
+    Directories of `without`, real paths, are left out.
+    """
     listings: dict[Path, Listing] = {}
     plans: dict[Path, Plan] = {}
     for path in map(Path, paths):
-        for found in _walk(path, plans, frozenset()) if path.is_dir() else [_single(path, plans)]:
+        for found in _walk(path, plans, without, frozenset()) if path.is_dir() else [_single(path, plans)]:
             key = _absolute(found.path)
             known = listings.get(key)
             names = {*found.names, *(known.names if known else ())}
@@ -50,11 +53,13 @@ def _single(path: Path, plans: dict[Path, Plan]) -> Listing:
     return Listing(path.parent, (path.name,), home, is_named=True)
 
 
-def _walk(path: Path, plans: dict[Path, Plan], above: frozenset[tuple[int, int]]) -> Iterator[Listing]:
+def _walk(
+    path: Path, plans: dict[Path, Plan], without: frozenset[Path], above: frozenset[tuple[int, int]]
+) -> Iterator[Listing]:
     """Give every directory with CNI files. Links are followed, but not in a circle; dot-directories are not read."""
     status = path.stat()
     identity = (status.st_dev, status.st_ino)
-    if identity in above:
+    if identity in above or (without and path.resolve() in without):
         return
     with os.scandir(path) as entries:
         found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
@@ -72,7 +77,7 @@ def _walk(path: Path, plans: dict[Path, Plan], above: frozenset[tuple[int, int]]
         yield Listing(path, names, home_of(_absolute(path)))
     for entry in found:
         if entry.is_dir() and not entry.name.startswith("."):
-            yield from _walk(path / entry.name, plans, above | {identity})
+            yield from _walk(path / entry.name, plans, without, above | {identity})
 
 
 def _walk_node(home: Path, plan: Plan) -> Iterator[Listing]:

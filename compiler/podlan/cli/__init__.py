@@ -79,6 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.FAILED
     except OSError as error:
-        click.echo(f"error: {error.filename or 'the operating system'}: {error.strerror or error}", err=True)
+        click.echo(f"error: {told(error)}", err=True)
         code = Exit.ENVIRONMENT
     sys.exit(code if isinstance(code, int) else Exit.DONE)
+
+
+def told(error: OSError) -> str:
+    """Tell what the operating system refused."""
+    return f"{error.filename or 'the operating system'}: {error.strerror or error}"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podlan.audit import CODES, Report, audit, read_nodes_file, read_own
+from podlan.audit import CODES, Report, audit, parse_network, read_nodes_file, read_own
 from podlan.cli import EXIT_CODES
 from podlan.diagnostics import Exit, Severity, as_json, text
 
 if TYPE_CHECKING:
-    from podlan.audit import Own
+    from podlan.audit import Own, Span
     from podlan.diagnostics import Finding
 
 # A run builds one tree and ends; collecting garbage in between finds nothing.
@@ -46,9 +46,13 @@ Files in multus/net.d are networks side by side.
 Networks whose subnets overlap are taken for one wire, so audit separate LANs that use the same subnet in
 separate runs. Networks with ipMasq are the node's own.
 
+Of the outputs of several sites each is audited by itself, one at a time. Then their subnets are compared: sites are
+taken to be routed to each other, and so must not overlap; --apart and --shared say where it is otherwise.
+
 \b
 Examples:
   podlan audit output                               in CI, after podlan compile
+  podlan audit outputs --apart lab                  all sites, of which lab is an island
   podlan audit gathered --nodes addresses.txt       what the nodes have today
 """
 
@@ -62,6 +66,17 @@ def _own(context: click.Context, parameter: click.Parameter, values: tuple[str, 
             found.append(read_own(node, address))
         except ValueError:
             raise click.BadParameter(f"{value!r} is not NODE=ADDRESS") from None
+    return found
+
+
+def _lans(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[Span]:
+    del context, parameter
+    found = []
+    for value in values:
+        try:
+            found.append(parse_network(value)[0])
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no network such as 10.0.0.0/24") from None
     return found
 
 
@@ -91,14 +106,32 @@ def _list_codes(context: click.Context, parameter: click.Parameter, value: bool)
     help="The same from a file: lines of NODE ADDRESS.",
 )
 @click.option(
+    "--apart", metavar="SITE", multiple=True, help="A site that no route connects with the others; repeatable."
+)
+@click.option(
+    "--shared",
+    metavar="CIDR",
+    multiple=True,
+    callback=_lans,
+    help="A LAN that several sites are on: there no address may be handed out by two of them; repeatable.",
+)
+@click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
 @click.option("--max", "most", type=click.IntRange(1), default=100, show_default=True, help="Findings to print.")
 @click.option("--codes", is_flag=True, is_eager=True, expose_value=False, callback=_list_codes, help="List the codes.")
-def audit_(paths: tuple[str, ...], own: list[Own], nodes: str | None, form: str, most: int) -> None:
+def audit_(
+    paths: tuple[str, ...],
+    own: list[Own],
+    nodes: str | None,
+    apart: tuple[str, ...],
+    shared: list[Span],
+    form: str,
+    most: int,
+) -> None:
     """Prove from finished CNI files that no address is handed out twice."""
     listed, remarks = read_nodes_file(nodes) if nodes else ([], [])
-    report = audit(paths, [*own, *listed], remarks)
+    report = audit(paths, [*own, *listed], remarks, shared=shared, apart=apart)
     if form == "json":
         click.echo(json.dumps(_as_values(report), indent=2, ensure_ascii=False))
     else:
@@ -119,9 +152,12 @@ def _print(report: Report, most: int) -> None:
                 f"{body.rstrip().rpartition(chr(10))[0]}\n… and {len(report.findings) - most:,} more: {total} in all\n"
             )
         click.echo(body, nl=False, color=colour)
-    summary = f"{_count(report.files, 'file')}, {_count(report.nodes, 'node')}, {_count(report.addresses, 'address')}"
+    sites = f"{_count(report.outputs, 'site')}, " if report.outputs > 1 else ""
+    summary = (
+        f"{sites}{_count(report.files, 'file')}, {_count(report.nodes, 'node')}, {_count(report.addresses, 'address')}"
+    )
     if not report.failed:
-        click.echo(f"{summary}: none is handed out twice")
+        click.echo(f"{summary}: none is handed out twice{', no subnets of two sites overlap' if sites else ''}")
     else:
         click.echo(summary)
 
@@ -134,7 +170,13 @@ def _sources(findings: list[Finding]) -> dict[str, str]:
 
 def _as_values(report: Report) -> dict[str, object]:
     findings = json.loads(as_json(report.findings))
-    return {**findings, "files": report.files, "nodes": report.nodes, "addresses": report.addresses}
+    return {
+        **findings,
+        "outputs": report.outputs,
+        "files": report.files,
+        "nodes": report.nodes,
+        "addresses": report.addresses,
+    }
 
 
 def _count(number: int, thing: str) -> str:

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
 import shlex
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from podlan import __version__
-from podlan.cli import EXIT_CODES
+from podlan.cli import EXIT_CODES, told
 from podlan.cli._progress import is_watched, with_progress
-from podlan.diagnostics import Exit, as_json, has_warnings
-from podlan.diagnostics.printers import PRINTERS, Setting
+from podlan.cli._sites import Shard, gravest, named, refuse_other_layout
+from podlan.cli._telling import (
+    as_values,
+    changes,
+    count,
+    form_lines,
+    lock_lines,
+    print_findings,
+    print_json,
+    print_some,
+    written,
+)
+from podlan.diagnostics import Exit, PodlanError, as_json, has_warnings
+from podlan.diagnostics.printers import PRINTERS
 from podlan.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TextIO
-
     from podlan import pipeline
-    from podlan.addressing import Lock
     from podlan.diagnostics import Finding
 
 # A run builds one tree and ends; collecting garbage in between costs a third of it and finds nothing.
@@ -66,24 +73,35 @@ def check(site: Path, *, strict: bool, form: str, most: int, timings: bool) -> N
     checked = pipeline.check(site, timings=clock)
     failed = checked.failed or (strict and has_warnings(checked.findings))
     if timings and form == "json":
-        _print_json({**json.loads(as_json(checked.findings)), "timings": clock.milliseconds()})
+        print_json({**json.loads(as_json(checked.findings)), "timings": clock.milliseconds()})
         sys.exit(Exit.FAILED if failed else Exit.DONE)
     if form != "text" or checked.findings:
-        _print_findings(checked.findings, checked.source.texts, form, most, sys.stdout)
+        print_findings(checked.findings, checked.source.texts, form, most, sys.stdout)
     if timings:
         click.echo(clock.text(), nl=False, err=True)
     if form == "text" and not failed and checked.site is not None:
-        click.echo(f"{site}: {_count(len(checked.site.nodes), 'node')}, no errors")
+        click.echo(f"{site}: {count(len(checked.site.nodes), 'node')}, no errors")
     sys.exit(Exit.FAILED if failed else Exit.DONE)
 
 
 @click.command("compile", epilog=EXIT_CODES)
-@_site
+@click.argument("sites", metavar="SITE...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "-o", "--output", "out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files go."
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Where the files go; with several SITEs each site's into a directory of its name there.",
 )
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 unless lock and output are right.")
 @click.option("--locked", is_flag=True, help="Refuse to change podlan.lock (for CI); exit 3 where it would change.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=lambda _context, _parameter, value: value and Shard.parse(value),
+    help="Of the SITEs only the I-th of N parts: every N-th in the order of their names.",
+)
 @click.option(
     "--move",
     metavar="NODE",
@@ -98,22 +116,7 @@ def check(site: Path, *, strict: bool, form: str, most: int, timings: bool) -> N
 @_most
 @_timings
 @click.option("-q", "--quiet", is_flag=True, help="Print findings and what --check finds, and nothing of a success.")
-def compile_(
-    site: Path,
-    out: Path,
-    *,
-    only_check: bool,
-    locked: bool,
-    move: tuple[str, ...],
-    shrink: tuple[str, ...],
-    keep: tuple[str, ...],
-    base: str | None,
-    strict: bool,
-    form: str,
-    most: int,
-    timings: bool,
-    quiet: bool,
-) -> None:
+def compile_(sites: tuple[Path, ...], shard: Shard | None, form: str, **options: Any) -> None:  # noqa: ANN401 - click's
     """Compile SITE into the output directory and bring SITE's podlan.lock up to date.
 
     The lock remembers every slice, so that none moves because another node came, went or grew; commit it.
@@ -122,72 +125,211 @@ def compile_(
     Two branches that both took the next free range are caught after their merge: --base or --keep says who stays.
     A lock that still holds the merge's marks is read as both sides together.
 
+    Several SITEs, or --shard, compile one after the other, each into OUTPUT/NAME after its directory's name. A site
+    that fails stops no other; the exit code is the gravest of all sites (4, 75, 1, 3). Shards need no
+    knowledge of each other: give every one the same SITEs. `podlan audit OUTPUT` then compares all sites.
+
     \b
     Examples:
       podlan compile site -o output
       podlan compile site -o output --check        in CI, on a pull request
       podlan compile site -o output --base main    after merging main into a branch
+      podlan compile sites/* -o outputs --shard 2/8    the second of eight CI jobs
     """
-    from podlan import pipeline  # noqa: PLC0415 - as above
-    from podlan.addressing import Decisions  # noqa: PLC0415 - as above
+    request = _Request(**options)
+    known = named(sites)
+    is_one = shard is None and len(known) == 1
+    refuse_other_layout(known, request.out, is_one=is_one)
+    if is_one:
+        (site,) = known.values()
+        sys.exit(_compile_one(site, request, form))
+    if request.move or request.shrink or request.keep:
+        raise click.UsageError("--move, --shrink and --keep are about nodes of one site: name that SITE alone")
+    part = shard.of(known) if shard else known
+    outcomes = []
+    for name, site in part.items():
+        outcomes.append(_outcome(name, site, request, form))
+        gc.collect()  # what a site leaves in circles, so that many take no more memory than the largest
+    _tell_all(outcomes, form, request)
+    if form == "text" and not request.quiet:
+        click.echo(_total(outcomes, len(known), shard))
+    sys.exit(gravest(outcome.code for outcome in outcomes))
 
-    decisions = Decisions(
-        move=frozenset(move),
-        keep=frozenset(keep),
-        shrink=frozenset(shrink),
-        base=pipeline.base_lock(site, base) if base is not None else None,
-    )
-    clock = Timings()
-    compiled = pipeline.compile_site(
-        site,
-        out,
-        decisions,
-        locked=locked,
-        strict=strict,
-        write=not only_check,
-        timings=clock,
-        follow=with_progress if is_watched() and not quiet else None,
-    )
-    code = _exit_code(compiled, only_check=only_check, locked=locked)
-    if form == "json":
-        _print_json(_as_values(compiled) | ({"timings": clock.milliseconds()} if timings else {}))
-        sys.exit(code)
-    if timings:
-        click.echo(clock.text(), nl=False, err=True)
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the command line asks of a compile."""
+
+    out: Path
+    only_check: bool
+    locked: bool
+    move: tuple[str, ...]
+    shrink: tuple[str, ...]
+    keep: tuple[str, ...]
+    base: str | None
+    strict: bool
+    most: int
+    timings: bool
+    quiet: bool
+    clock: Timings = field(default_factory=Timings)
+    """The stages of all sites together."""
+
+    def compile(self, site: Path, out: Path) -> pipeline.Compiled:
+        from podlan import pipeline  # noqa: PLC0415 - as above
+        from podlan.addressing import Decisions  # noqa: PLC0415 - as above
+
+        decisions = Decisions(
+            move=frozenset(self.move),
+            keep=frozenset(self.keep),
+            shrink=frozenset(self.shrink),
+            base=pipeline.base_lock(site, self.base) if self.base is not None else None,
+        )
+        return pipeline.compile_site(
+            site,
+            out,
+            decisions,
+            locked=self.locked,
+            strict=self.strict,
+            write=not self.only_check,
+            timings=self.clock,
+            follow=with_progress if is_watched() and not self.quiet else None,
+        )
+
+    def exit_code(self, compiled: pipeline.Compiled) -> int:
+        if compiled.failed:
+            return Exit.FAILED
+        lock_differs = compiled.checked.lock_changes
+        if (self.only_check and (lock_differs or compiled.difference)) or (self.locked and lock_differs):
+            return Exit.DIFFERS
+        return Exit.DONE
+
+    def print_values(self, values: dict[str, object]) -> None:
+        """Print for programs what came of it."""
+        print_json(values | ({"timings": self.clock.milliseconds()} if self.timings else {}))
+
+    def print_timings(self) -> None:
+        """Tell people how long the stages took, if they asked."""
+        if self.timings:
+            click.echo(self.clock.text(), nl=False, err=True)
+
+    @property
+    def words(self) -> list[str]:
+        """The options that decide about addresses, as they are typed."""
+        told = (
+            ("--move", self.move),
+            ("--shrink", self.shrink),
+            ("--keep", self.keep),
+            ("--base", () if self.base is None else (self.base,)),
+        )
+        return [word for option, values in told for value in values for word in (option, value)]
+
+
+def _compile_one(site: Path, request: _Request, form: str) -> int:
+    compiled = request.compile(site, request.out)
     findings, texts = compiled.checked.findings, compiled.checked.source.texts
+    if form == "json":
+        request.print_values(as_values(compiled))
+        return request.exit_code(compiled)
+    request.print_timings()
     if form != "text":
-        _print_findings(findings, texts, form, most, sys.stdout)
-        sys.exit(code)
-    if findings:
-        _print_findings(findings, texts, form, most, sys.stderr)
+        print_findings(findings, texts, form, request.most, sys.stdout)
+    else:
+        _tell(compiled, site, request.out, request)
+    return request.exit_code(compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How one of several sites ended. What it found is kept only where all is printed at the end."""
+
+    name: str
+    site: Path
+    out: Path
+    code: int
+    error: str = ""
+    findings: tuple[Finding, ...] = ()
+    texts: dict[str, str] = field(default_factory=dict)
+    lock: tuple[str, ...] = ()
+    output: tuple[tuple[str, str], ...] = ()
+
+
+def _outcome(name: str, site: Path, request: _Request, form: str) -> _Outcome:
+    """Compile one of several sites; what stands in its way is told, and stops no other."""
+    out = request.out / name
+    try:
+        compiled = request.compile(site, out)
+    except BrokenPipeError:
+        raise
+    except PodlanError as error:
+        failed = _Outcome(name, site, out, error.exit_code, str(error))
+    except OSError as error:
+        failed = _Outcome(name, site, out, Exit.ENVIRONMENT, told(error))
+    else:
+        code = request.exit_code(compiled)
+        if form == "text":
+            _tell(compiled, site, out, request)
+            return _Outcome(name, site, out, code)
+        checked = compiled.checked
+        findings = tuple(checked.findings)
+        # Only the files that a printer will show lines of: those of all sites are too many.
+        shown = {place.file for one in findings for place in (one.place, *one.also) if place}
+        texts = {file: text for file, text in checked.source.texts.items() if file in shown}
+        lock, output = tuple(lock_lines(checked)), tuple(compiled.difference.names())
+        return _Outcome(name, site, out, code, "", findings, texts, lock, output)
+    click.echo(f"error: {site}: {failed.error}", err=True)
+    return failed
+
+
+def _tell(compiled: pipeline.Compiled, site: Path, out: Path, request: _Request) -> None:
+    if compiled.checked.findings:
+        print_findings(compiled.checked.findings, compiled.checked.source.texts, "text", request.most, sys.stderr)
     if compiled.failed:
-        sys.exit(code)
-    if only_check or code:
-        lines = list(_lock_lines(compiled.checked)) or list(_form_lines(compiled.checked))
+        return
+    if request.only_check or request.exit_code(compiled):
+        lines = list(lock_lines(compiled.checked)) or list(form_lines(compiled.checked))
         lines += [f"{what} {out}/{path}" for what, path in compiled.difference.names()]
-        _print_some(lines or [f"{out}: right"], most)
+        print_some(lines or [f"{out}: right"], request.most)
         if lines:
-            told = (
-                ("--move", move),
-                ("--shrink", shrink),
-                ("--keep", keep),
-                ("--base", () if base is None else (base,)),
-            )
-            options = [word for option, values in told for value in values for word in (option, value)]
-            click.echo(f"run: {shlex.join(['podlan', 'compile', str(site), '-o', str(out), *options])}", err=True)
-    elif not quiet:
-        _print_some(list(_lock_lines(compiled.checked)), most)
-        click.echo(_written(compiled, site, out))
-    sys.exit(code)
+            command = ["podlan", "compile", str(site), "-o", str(out), *request.words]
+            click.echo(f"run: {shlex.join(command)}", err=True)
+    elif not request.quiet:
+        print_some(list(lock_lines(compiled.checked)), request.most)
+        click.echo(written(compiled, site, out))
 
 
-def _exit_code(compiled: pipeline.Compiled, *, only_check: bool, locked: bool) -> int:
-    if compiled.failed:
-        return Exit.FAILED
-    lock_differs = compiled.checked.lock_changes
-    if (only_check and (lock_differs or compiled.difference)) or (locked and lock_differs):
-        return Exit.DIFFERS
-    return Exit.DONE
+def _tell_all(outcomes: list[_Outcome], form: str, request: _Request) -> None:
+    findings = [finding for outcome in outcomes for finding in outcome.findings]
+    if form == "json":
+        values = {
+            **json.loads(as_json(findings)),
+            "sites": [
+                {
+                    "site": one.name,
+                    "path": str(one.site),
+                    "directory": str(one.out),
+                    "exitCode": one.code,
+                    "error": one.error,
+                    "lock": list(one.lock),
+                    "output": changes(one.output),
+                }
+                for one in outcomes
+            ],
+        }
+        request.print_values(values)
+        return
+    request.print_timings()
+    if form != "text":
+        texts = {file: text for outcome in outcomes for file, text in outcome.texts.items()}
+        print_findings(findings, texts, form, request.most, sys.stdout)
+
+
+def _total(outcomes: list[_Outcome], known: int, shard: Shard | None) -> str:
+    """Tell how all ended: `12 of 48 sites (shard 1/4): 11 done; dc7 exits 1`."""
+    which = count(known, "site")
+    if shard is not None:
+        which = f"{len(outcomes)} of {which} (shard {shard.number}/{shard.total})"
+    others = "".join(f"; {one.name} exits {one.code}" for one in outcomes if one.code)
+    return f"{which}: {sum(not one.code for one in outcomes)} done{others}"
 
 
 @click.command(epilog=EXIT_CODES)
@@ -217,7 +359,7 @@ def release(site: Path, nodes: tuple[str, ...], older_than: float | None) -> Non
     before = None if older_than is None else time.time() - older_than
     released = pipeline.release(site, nodes, before=before)
     if released.findings:
-        _print_findings(released.findings, released.texts, "text", _MOST, sys.stderr)
+        print_findings(released.findings, released.texts, "text", _MOST, sys.stderr)
     if released.failed:
         sys.exit(Exit.FAILED)
     for subnet, node, item in released.freed:
@@ -239,75 +381,3 @@ def _age(value: str | None) -> float | None:
     if match is None:
         raise click.BadParameter("write hours, days or weeks: 12h, 30d, 4w")
     return float(match[1]) * _UNITS[match[2]]
-
-
-def _print_findings(findings: list[Finding], texts: dict[str, str], form: str, most: int, stream: TextIO) -> None:
-    from podlan.rules import explanations  # noqa: PLC0415 - as above
-
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
-    setting = Setting(texts, explanations(), __version__, colour=colour, most=most)
-    click.echo(PRINTERS[form](findings, setting), nl=False, file=stream, color=True)
-
-
-def _print_json(values: dict[str, object]) -> None:
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False))
-
-
-def _written(compiled: pipeline.Compiled, site: Path, out: Path) -> str:
-    difference = compiled.difference
-    written = len(difference.missing) + len(difference.stale)
-    nodes = len(compiled.checked.site.nodes) if compiled.checked.site else 0
-    return (
-        f"{site} -> {out}: {_count(nodes, 'node')}, {_count(compiled.files, 'file')}: "
-        f"{written} written, {len(difference.orphaned)} removed, {compiled.files - written} unchanged"
-    )
-
-
-def _print_some(lines: list[str], most: int) -> None:
-    for line in lines[:most]:
-        click.echo(line)
-    if len(lines) > most:
-        click.echo(f"… and {len(lines) - most} more")
-
-
-def _lock_lines(checked: pipeline.Checked) -> Iterator[str]:
-    """Tell what the lock gains and loses, line by line, as a diff does: first the slices that move or go."""
-    if checked.allocation is None:
-        return
-    old, new = _lines(checked.lock), _lines(checked.allocation.lock)
-    name = checked.source.lock_path.name
-    lost = {_holder(line) for line in old - new if line.startswith("slice ")}
-    changes = [("-", line) for line in sorted(old - new)] + [("+", line) for line in sorted(new - old)]
-    first = [change for change in changes if _holder(change[1]) in lost]
-    first.sort(key=lambda change: (_holder(change[1]), change[0] == "+"))
-    for sign, line in (*first, *(change for change in changes if _holder(change[1]) not in lost)):
-        yield f"{name}: {sign}{line}"
-
-
-def _form_lines(checked: pipeline.Checked) -> Iterator[str]:
-    """Tell that the lock's text would change though what it says stays."""
-    if checked.lock_changes:
-        is_merge = any(finding.code == "PL502" for finding in checked.findings)
-        why = "marks of a merge" if is_merge else "the same facts, in another form"
-        yield f"{checked.source.lock_path.name}: to be written anew ({why})"
-
-
-def _holder(line: str) -> tuple[str, ...]:
-    """Give what a line of the lock is about: kind, subnet and node."""
-    return tuple(line.split(" ")[:3])
-
-
-def _lines(lock: Lock) -> set[str]:
-    return set(lock.text().splitlines()[1:])
-
-
-def _as_values(compiled: pipeline.Compiled) -> dict[str, object]:
-    return {
-        **json.loads(as_json(compiled.checked.findings)),
-        "lock": list(_lock_lines(compiled.checked)),
-        "output": [{"change": what, "path": path} for what, path in compiled.difference.names()],
-    }
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"

@@ -88,7 +88,8 @@ def findings_schema() -> _Schema:
         "dependentRequired": {
             "lock": ["output"],
             "output": ["lock"],
-            "files": ["nodes", "addresses"],
+            "outputs": ["files"],
+            "files": ["outputs", "nodes", "addresses"],
             "nodes": ["files", "addresses"],
             "addresses": ["files", "nodes"],
         },
@@ -142,7 +143,7 @@ _CHANGE = {
     "change": _described("Why it differs", {"enum": ["missing", "stale", "orphaned"]}),
     "path": _described("The file, below the output directory", _TEXT),
 }
-_BESIDE = {
+_CHANGES = {
     "lock": _described(
         "compile: the lines that podlan.lock gains and loses, as a diff shows them",
         {"type": "array", "items": _TEXT, "examples": [["podlan.lock: +slice lan node-4 172.16.129.120-129"]]},
@@ -151,10 +152,26 @@ _BESIDE = {
         "compile: the files of the output that change, or with --check would",
         {"type": "array", "items": _record("One file of the output", _CHANGE)},
     ),
+}
+_SITE = {
+    "site": _described("Its name: that of its directory", _TEXT),
+    "path": _described("Where it is, as podlan was called with it", _TEXT),
+    "directory": _described("Its output", _TEXT),
+    "exitCode": _described("What a compile of this site alone would exit with", {"enum": [0, 1, 3, 4, 75]}),
+    "error": _described("What stood in its way; empty where nothing did, or findings say it", _TEXT),
+    **_CHANGES,
+}
+_BESIDE = {
+    **_CHANGES,
     "timings": _described(
         "check and compile with --timings: milliseconds that each stage took",
         {"type": "object", "additionalProperties": {"type": "number"}, "examples": [{"read": 3.1, "shape": 1.2}]},
     ),
+    "sites": _described(
+        "compile, with several sites or a shard of them: how each ended, in the order of their names",
+        {"type": "array", "items": _record("One site", _SITE)},
+    ),
+    "outputs": _described("audit: how many sites' outputs were among what was read", _COUNT),
     "files": _described("audit: how many CNI files were read", _COUNT),
     "nodes": _described("audit: how many nodes they belong to", _COUNT),
     "addresses": _described("audit: how many addresses these nodes hand out", _COUNT),

@@ -131,14 +131,13 @@ class Site:
         "masters" and the master's name, and the shorthand at the node counts too.
         """
         spellings = _spellings(keys)
-        holders: list[KeyPath] = [("nodes", node.name)]
-        holders += [("profiles", profile) for profile in reversed(node.profiles)]
-        for holder in holders:
-            entry = self.source.get(holder)
+        holders = [("nodes", node.name), *[("profiles", profile) for profile in reversed(node.profiles)]]
+        for section, name in holders:
+            entry = self.source.data[section][name]
             for tail in spellings:
                 # Asked so often that it pays to look first whether the entry says anything of the kind.
-                if isinstance(entry, dict) and tail[0] in entry and self.source.has((*holder, *tail)):
-                    return (*holder, *tail)
+                if entry and tail[0] in entry and self.source.has((section, name, *tail)):
+                    return (section, name, *tail)
         return keys if self.source.has(keys) else ("nodes", node.name)
 
 
@@ -147,10 +146,10 @@ _NAME_SIZE = 15
 _SHORTHAND = {"addresses": "address", "pods": "pods", "ranges": "ranges"}
 
 
-def _spellings(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _spellings(keys: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if keys[0] == "masters" and len(keys) > 2 and keys[2] in _SHORTHAND:  # noqa: PLR2004 - masters, NAME, KEY
-        return [keys, (_SHORTHAND[keys[2]], *keys[3:])]
-    return [keys]
+        return keys, (_SHORTHAND[keys[2]], *keys[3:])
+    return (keys,)
 
 
 def _resolve(inventory: Inventory, name: str, node: Node) -> ResolvedNode:

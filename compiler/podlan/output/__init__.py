@@ -2,13 +2,14 @@
 
 from podlan.output._errors import Busy, CannotWrite, LostLock, OtherSite, OutputInsideSite
 from podlan.output._files import refuse_nesting, remove_leftovers, turn, write_durably
-from podlan.output._owned import MANIFEST, NODES, listed, marker, refuse_lost_lock, refuse_other_site
+from podlan.output._owned import MANIFEST, MARKER, NODES, listed, marker, refuse_lost_lock, refuse_other_site
 from podlan.output._reader import Reader
 from podlan.output._staged import Staged
 from podlan.output._tree import Difference, compare
 
 __all__ = [
     "MANIFEST",
+    "MARKER",
     "NODES",
     "Busy",
     "CannotWrite",

@@ -20,50 +20,56 @@ class Reader:
     Raises CannotWrite where a symbolic link, a directory in a file's place or the like stands in the way.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path | str) -> None:
         self.root = str(out)
         self._directories: dict[str, bool] = {"": True}
 
+    def fork(self) -> Reader:
+        """Give a reader that knows the directories that this one knows; what it learns stays with it."""
+        other = Reader(self.root)
+        other._directories.update(self._directories)
+        return other
+
     def content(self, name: str) -> bytes | None:
         """Give what a file holds, None where it is not there."""
-        opened = self._open(name)
-        return None if opened is None else self._rest(name, *opened)
+        descriptor = self._open(name)
+        if descriptor is None:
+            return None
+        return self._read(name, descriptor, os.fstat(descriptor).st_size)
 
     def is_same(self, name: str, content: bytes) -> bool | None:
-        """Tell whether a file holds just that, None where it is not there; of another size it is not even read."""
-        opened = self._open(name)
-        if opened is None:
+        """Tell whether a file holds just that, None where it is not there."""
+        descriptor = self._open(name)
+        if descriptor is None:
             return None
-        descriptor, size = opened
-        if size != len(content):
-            os.close(descriptor)
-            return False
-        return self._rest(name, descriptor, size) == content
+        return self._read(name, descriptor, len(content)) == content
 
-    def _open(self, name: str) -> tuple[int, int] | None:
-        """Open a file: its descriptor and size."""
+    def _open(self, name: str) -> int | None:
+        """Open a file, or what stands in its place."""
         if not self.is_directory(name.rpartition("/")[0]):
             return None
         path = f"{self.root}/{name}"
         try:
             # Not blocked by a pipe, not led astray by a link.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise CannotWrite(Path(path), _reason(error)) from error
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise CannotWrite(Path(path), _NO_FILE)
-        return descriptor, status.st_size
 
-    def _rest(self, name: str, descriptor: int, size: int) -> bytes:
-        """Read an open file to its end, and close it."""
+    def _read(self, name: str, descriptor: int, size: int) -> bytes:
+        """Read as much of what is open, and a byte more where there is one, and close it.
+
+        A file gives all of it at once; whatever gives something else is asked what it is.
+        """
         try:
             content = os.read(descriptor, size + 1)
-            while len(content) < size and (part := os.read(descriptor, size)):
+            if (not size or len(content) != size) and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CannotWrite(Path(self.root, name), _NO_FILE)
+            while len(content) < size and (part := os.read(descriptor, size + 1 - len(content))):
                 content += part
+        except (IsADirectoryError, BlockingIOError) as error:
+            raise CannotWrite(Path(self.root, name), _NO_FILE) from error
         except OSError as error:
             raise CannotWrite(Path(self.root, name), error.strerror or str(error)) from error
         finally:

@@ -44,12 +44,13 @@ class Staged:
         self._timings = timings or Timings()
         self.stage = out / STAGE
         self._begun = False
-        self._writable: set[str] = set()
+        self._permitted: set[str] = set()
         comparison = Comparison(out, marker, self._timings)
         with _writing(out):
             self._discard()
             try:
                 if comparison.lacks_marker:
+                    self._refuse_unwritable({""})
                     self._write("", {MARKER: marker}, [MARKER])
                 self.difference = self._write_differing(trees, comparison)
             except BaseException:
@@ -67,8 +68,12 @@ class Staged:
 
     def _write_differing(self, trees: Iterable[tuple[str, Mapping[str, bytes]]], comparison: Comparison) -> Difference:
         for name, files in trees:
-            if paths := comparison.directory(name, files):
+            paths, is_new = comparison.directory(name, files)
+            if paths:
                 with self._timings.stage("write"):
+                    # A directory that is not there yet comes with all that is in it.
+                    changed = [name] if is_new else [f"{name}/{path}" for path in paths]
+                    self._refuse_unwritable({path.rpartition("/")[0] for path in changed})
                     self._write(f"{name}/", files, paths)
         difference = comparison.end()
         self._refuse_unwritable({name.rpartition("/")[0] for name in difference.orphaned})
@@ -78,19 +83,15 @@ class Staged:
 
     def _write(self, prefix: str, files: Mapping[str, bytes], paths: list[str]) -> None:
         """Write some files of a directory below the stage."""
-        directories = {f"{prefix}{path}".rpartition("/")[0] for path in paths}
-        # A directory that is not there yet comes with all that is in it.
-        is_new = not os.path.lexists(f"{self.out}/{prefix}")
-        self._refuse_unwritable({prefix.rstrip("/")} if is_new else directories)
         if not self._begun:
             self._begun = True
             self.stage.mkdir()
             (self.stage / NODES).mkdir()
-        made = {"", NODES}
-        for directory in directories:
-            self._make(directory, made)
+        top = str(self.stage)
+        made = {top, f"{top}/{NODES}"}
         for path in paths:
-            target, content = f"{self.stage}/{prefix}{path}", files[path]
+            target, content = f"{top}/{prefix}{path}", files[path]
+            _make(target.rpartition("/")[0], made)
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
                 if os.write(descriptor, content) != len(content):
@@ -99,20 +100,15 @@ class Staged:
             finally:
                 os.close(descriptor)
 
-    def _make(self, directory: str, made: set[str]) -> None:
-        """Make a directory of the stage, after those above it."""
-        if directory not in made:
-            self._make(directory.rpartition("/")[0], made)
-            os.mkdir(f"{self.stage}/{directory}")  # noqa: PTH102 - Path takes as long to be made as the directory
-            made.add(directory)
-
     def _refuse_unwritable(self, directories: Iterable[str]) -> None:
         """Refuse where the operating system would not let us finish: the lock is written before the tree."""
         reader = Reader(self.out)
-        for name in sorted({_present(reader, name) for name in directories} - self._writable):
-            if not os.access(self.out / name, os.W_OK | os.X_OK):
-                raise CannotWrite(self.out / name, "no permission to write there")
-            self._writable.add(name)
+        for name in sorted(directories):
+            if name not in self._permitted:
+                present = self.out / _present(reader, name)
+                if not os.access(present, os.W_OK | os.X_OK):
+                    raise CannotWrite(present, "no permission to write there")
+                self._permitted.add(name)
 
     def commit(self) -> None:
         """Swap the new content in and remove what is orphaned; a whole new directory is one rename."""
@@ -173,6 +169,14 @@ def _unlink(directory: Path, paths: list[str]) -> None:
         if Path(root) != directory:
             with contextlib.suppress(OSError):  # not empty
                 Path(root).rmdir()
+
+
+def _make(directory: str, made: set[str]) -> None:
+    """Make a directory, after those above it, unless it is among those `made`."""
+    if directory not in made:
+        _make(directory.rpartition("/")[0], made)
+        os.mkdir(directory)  # noqa: PTH102 - Path takes as long to be made as the directory
+        made.add(directory)
 
 
 def _by_directory(names: list[str]) -> dict[str, list[str]]:

@@ -47,21 +47,25 @@ class Comparison:
         self._timings = timings
         self._difference = Difference()
         self._seen: set[str] = set()
-        reader = Reader(out)
+        self._reader = Reader(out)
         for name in (STAGE, NODES):
-            reader.is_directory(name)
-        self.lacks_marker = bool(marker and self._to_write(reader, {MARKER: marker}, ""))
+            self._reader.is_directory(name)
+        self.lacks_marker = bool(marker and self._to_write(self._reader, {MARKER: marker}, ""))
 
-    def directory(self, name: str, files: Mapping[str, bytes]) -> list[str]:
-        """Give the paths in a directory that have to be written."""
+    def directory(self, name: str, files: Mapping[str, bytes]) -> tuple[list[str], bool]:
+        """Give the paths in a directory that have to be written, and whether it is not there at all."""
         with self._timings.stage("compare"):
             self._seen.add(name)
-            reader = Reader(self._out)  # one that remembers no other directory's
+            reader = self._reader.fork()
             if not reader.is_directory(name):
                 self._difference.missing += [f"{name}/{path}" for path in files]
-                return list(files)
-            self._difference.orphaned += _orphans(reader, name, files)
-            return self._to_write(reader, files, f"{name}/")
+                return list(files), True
+            manifest = reader.content(f"{name}/{MANIFEST}")
+            if manifest is not None and manifest == files.get(MANIFEST):  # it lists the same files
+                files = {path: content for path, content in files.items() if path != MANIFEST}
+            else:
+                self._difference.orphaned += _orphans(reader, name, manifest, files)
+            return self._to_write(reader, files, f"{name}/"), False
 
     def _to_write(self, reader: Reader, files: Mapping[str, bytes], prefix: str) -> list[str]:
         paths = []
@@ -81,7 +85,12 @@ class Comparison:
         difference = self._difference
         for name in directories(self._out):
             if name not in self._seen:
-                difference.orphaned += _orphans(Reader(self._out), name, {})
+                reader = Reader(self._out)
+                try:
+                    manifest = reader.content(f"{name}/{MANIFEST}")
+                except CannotWrite:
+                    continue  # of others, who may have links and directories of any name
+                difference.orphaned += _orphans(reader, name, manifest, {})
         for names in (difference.missing, difference.stale, difference.orphaned):
             names.sort()
         return difference
@@ -100,16 +109,8 @@ def compare(
     return comparison.end()
 
 
-def _orphans(reader: Reader, directory: str, files: Mapping[str, bytes]) -> Iterator[str]:
+def _orphans(reader: Reader, directory: str, manifest: bytes | None, files: Mapping[str, bytes]) -> Iterator[str]:
     """Name the files that podlan wrote, by the manifest that is there, and that are wanted no more."""
-    try:
-        manifest = reader.content(f"{directory}/{MANIFEST}")
-    except CannotWrite:
-        if files:
-            raise
-        return  # of others, who may have links and directories of any name
-    if files and manifest == files.get(MANIFEST):
-        return
     paths = listed(directory, manifest)
     # Of another manifest than the one that comes, a signature is worth nothing.
     for path in [SIGNATURE, *paths] if paths and directory != CLUSTER else paths:

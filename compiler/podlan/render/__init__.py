@@ -11,9 +11,9 @@ from podlan.render._boot import boot_hook, boot_script
 from podlan.render._cni import cni, cni_facts
 from podlan.render._dhcp import dhcp_daemon
 from podlan.render._guards import guards
-from podlan.render._install import install_script
+from podlan.render._install import install_parts, install_script
 from podlan.render._kubelet import kubelet
-from podlan.render._manifest import MANIFEST_VERSION, manifest
+from podlan.render._manifest import MANIFEST_VERSION, digest_of_parts, manifest
 from podlan.render._multus import secondary_networks
 from podlan.render._own import OwnFiles
 from podlan.render._release import release_facts
@@ -59,8 +59,10 @@ def render(blueprint: Blueprint, own: Iterable[Artifact] = ()) -> dict[str, byte
     files = {artifact.file.source: artifact.content for artifact in delivered if artifact.content is not None}
     files["plan.json"] = json_text(document(plan))
     files["boot.sh"] = boot_script(plan)
-    files["install.sh"] = install_script(plan)
-    files["manifest.json"] = manifest({"node": plan.node}, files)
+    known = {artifact.file.source: artifact.digest for artifact in delivered if artifact.content is not None}
+    before, rest = install_parts(plan)
+    files["install.sh"], known["install.sh"] = before + rest, digest_of_parts(before, rest)
+    files["manifest.json"] = manifest({"node": plan.node}, files, known)
     return dict(sorted(files.items()))
 
 
@@ -70,6 +72,7 @@ __all__ = [
     "Artifact",
     "OwnFiles",
     "artifacts",
+    "install_script",
     "manifest",
     "render",
     "render_cluster",

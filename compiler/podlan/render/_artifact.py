@@ -6,7 +6,8 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, is_dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
+from hashlib import sha256
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,22 @@ if TYPE_CHECKING:
 HEADER = "Written by podlan from the site's inventory: change that and compile, not this file."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Artifact:
     """One file of a node. `content` is None where the file is merged on the node into one that exists."""
 
     file: File
     content: bytes | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """That of the content, for the manifest: an artifact that many nodes have is one object."""
+        return digest(self.content or b"")
+
+
+def digest(content: bytes) -> str:
+    """Give the SHA-256 of a file, in hexadecimal."""
+    return sha256(content).hexdigest()
 
 
 @cache
@@ -89,26 +100,24 @@ def json_text(value: object) -> bytes:
     return f"{_json(value, '')}\n".encode()
 
 
-_ARRAYS = (list, tuple)
-
-
 def _json(value: object, indent: str) -> str:
-    if isinstance(value, str):
-        return encode_basestring(value)
+    kind = value.__class__
+    if kind is str:
+        return encode_basestring(value)  # type: ignore[arg-type]  # a str
     inner = f"{indent}  "
-    if isinstance(value, dict) and value:
+    if kind is dict and value:
         items = [
             # Most are strings: a call less for each.
-            f"{encode_basestring(key)}: {encode_basestring(item) if isinstance(item, str) else _json(item, inner)}"
-            for key, item in value.items()
+            f"{encode_basestring(key)}: {encode_basestring(item) if item.__class__ is str else _json(item, inner)}"
+            for key, item in value.items()  # type: ignore[attr-defined]  # a dict
         ]
         return "{\n" + inner + f",\n{inner}".join(items) + f"\n{indent}}}"
-    if isinstance(value, _ARRAYS) and value:
-        return "[\n" + inner + f",\n{inner}".join([_json(item, inner) for item in value]) + f"\n{indent}]"
+    if (kind is list or kind is tuple) and value:
+        return "[\n" + inner + f",\n{inner}".join([_json(item, inner) for item in value]) + f"\n{indent}]"  # type: ignore[attr-defined]
     if isinstance(value, int):
         return str(value).lower()  # True and False, too
-    if is_dataclass(value):
-        return _record(value, indent)  # type: ignore[arg-type]  # a plan's records are frozen
+    if is_dataclass(kind):
+        return _record(value, indent)
     return json.dumps(value)
 
 

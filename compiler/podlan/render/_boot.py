@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from podlan.plan import PROTOCOL, WRITABLE, File, Plan
 from podlan.render._artifact import HEADER, Artifact, Plain, templates, unit_escape, unit_word
@@ -87,41 +87,64 @@ def _outermost(directories: set[str]) -> list[str]:
 
 def boot_script(plan: Plan) -> bytes:
     """Render boot.sh: the same network state as reconcile makes, with sh and iproute2 alone."""
-    masters = [link for link in plan.links if link.kind == "master"]
-    vlans = [link for link in plan.links if link.kind == "vlan"]
-    children = [link for link in plan.links if link.kind == "macvlan"]
+    masters = tuple(link for link in plan.links if link.kind == "master")
+    vlans = tuple(link for link in plan.links if link.kind == "vlan")
+    children = tuple(link for link in plan.links if link.kind == "macvlan")
     names = {link.name for link in (*vlans, *children)}
-    text = _script()(
-        plan=plan,
-        masters=masters,
-        awaited=list(dict.fromkeys(_awaited(plan))),
-        vlans=vlans,
-        children=children,
-        altnames=[(link.name, altname) for link in (*masters, *vlans) for altname in link.altnames],
-        early=[
-            (*_around(key, {link.name for link in masters}), value)
-            for key, value in plan.sysctls.items()
-            if not _concerns(key, names)
-        ],
-        late=[item for item in plan.sysctls.items() if _concerns(item[0], names)],
-        fallbacks=[route for route in plan.routes if route.link not in names],
-        routes=[route for route in plan.routes if route.link in names],
-        addresses=sorted(plan.addresses, key=lambda address: address.adopt),
-        adopted=[address for address in plan.addresses if address.adopt],
-        promisc=[link for link in (*masters, *vlans) if link.promisc is not None],
+    early, late = _parted(tuple(plan.sysctls.items()), frozenset(link.name for link in masters), frozenset(names))
+    opening, identity, preparing, creating, settings, addressing = _parts()
+    parts = (
+        opening(tuple(dict.fromkeys(_awaited(plan))), is_known=bool(plan.identity)),
+        identity(plan.node, plan.identity, [link.name for link in masters]),
+        preparing(
+            tuple(address for address in plan.addresses if address.adopt),
+            vlans,
+            tuple((link.name, altname) for link in (*masters, *vlans) for altname in link.altnames),
+            early,
+            has_addresses=bool(plan.addresses),
+            has_children=bool(children),
+        ),
+        creating(children, has_addresses=bool(plan.addresses)),
+        settings(late),
+        addressing(
+            (*vlans, *children),
+            sorted(plan.addresses, key=lambda address: address.adopt),
+            [route for route in plan.routes if route.link not in names],
+            [route for route in plan.routes if route.link in names],
+            [link for link in (*masters, *vlans) if link.promisc is not None],
+        ),
     )
-    return text.encode()
+    return "".join(parts).encode()
 
 
 @cache
-def _script() -> Callable[..., str]:
-    """Give boot.sh's macro: to call it costs much less than to render a template, once for each node."""
-    module = templates().get_template("boot.sh").make_module({"header": Plain(HEADER), "protocol": PROTOCOL})
-    script: Callable[..., str] = module.script  # type: ignore[attr-defined]  # a macro of the template
-    return script
+def _parts() -> tuple[Callable[..., str], ...]:
+    """Give boot.sh's macros: to call one costs much less than to render a template, once for each node.
+
+    What most nodes have in common is kept, by all that it depends on.
+    """
+    module: Any = templates().get_template("boot.sh").make_module({"header": Plain(HEADER), "protocol": PROTOCOL})
+    kept = lru_cache(maxsize=1024)
+    return (
+        kept(module.opening),
+        module.identity,
+        kept(module.preparing),
+        module.creating,
+        kept(module.settings),
+        module.addressing,
+    )
 
 
-def _around(sysctl: str, interfaces: set[str]) -> tuple[str, str, str]:
+@lru_cache(maxsize=1024)
+def _parted(
+    sysctls: tuple[tuple[str, str], ...], masters: frozenset[str], made: frozenset[str]
+) -> tuple[tuple[tuple[str, str, str, str], ...], tuple[tuple[str, str], ...]]:
+    """Part the settings: those to make before there are interfaces of podlan's, and those about these."""
+    early = tuple((*_around(key, masters), value) for key, value in sysctls if not _concerns(key, made))
+    return early, tuple(item for item in sysctls if _concerns(item[0], made))
+
+
+def _around(sysctl: str, interfaces: frozenset[str]) -> tuple[str, str, str]:
     """Split a key at the interface it is about, if it is about one."""
     parts = sysctl.split("/")
     for index, part in enumerate(parts):
@@ -134,5 +157,5 @@ def _around(sysctl: str, interfaces: set[str]) -> tuple[str, str, str]:
     return sysctl, "", ""
 
 
-def _concerns(sysctl: str, interfaces: set[str]) -> bool:
+def _concerns(sysctl: str, interfaces: frozenset[str]) -> bool:
     return any(part in interfaces for part in sysctl.split("/"))

@@ -12,7 +12,7 @@ from podlan.plan import File
 from podlan.render._artifact import HEADER, Artifact, unit_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from podlan.planning import Blueprint
 
@@ -29,7 +29,7 @@ def guards(plan: Blueprint) -> Iterator[Artifact]:
     """Render the settings of systemd-sysctl, systemd-networkd, NetworkManager and systemd-tmpfiles."""
     children = [link.name for link in plan.network.links if link.kind != "master"]
     if plan.network.sysctls:
-        yield _sysctls(plan.network.sysctls.items())
+        yield _sysctls(tuple(plan.network.sysctls.items()))
     if children:
         yield from _networkd(children)
         yield _network_manager(children)
@@ -48,7 +48,8 @@ def _whole(path: str, *lines: str) -> Artifact:
     return Artifact(File(path, source=f"rootfs{path}"), text.encode())
 
 
-def _sysctls(settings: Iterable[tuple[str, str]]) -> Artifact:
+@lru_cache(maxsize=1024)
+def _sysctls(settings: tuple[tuple[str, str], ...]) -> Artifact:
     """Repeat the plan's settings: udev lets systemd-sysctl set all that it knows of an interface that appears.
 
     Keys are written with slashes, so that a dot in an interface's name stays one (sysctl.d(5)).

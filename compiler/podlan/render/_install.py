@@ -22,6 +22,11 @@ _NETWORK = ("networking", "network", "NetworkManager", "systemd-networkd", "wick
 
 def install_script(plan: Plan) -> bytes:
     """Render install.sh for a plan whose files are all known."""
+    return b"".join(install_parts(plan))
+
+
+def install_parts(plan: Plan) -> tuple[bytes, bytes]:
+    """Render install.sh in two parts: what most nodes' begin with, and the rest."""
     planned = (
         *(f"file {file.path}" for file in plan.files),
         *(f"wants {file.path} {target}" for file in plan.files for target in file.wanted_by),
@@ -29,11 +34,13 @@ def install_script(plan: Plan) -> bytes:
     # The unit itself takes boot.sh where its program is missing.
     needs = tuple((program, file.path) for file in plan.files for program in file.needs if program != PROGRAM)
     before, behind = _around(plan.release, planned, needs)
-    return f"{before}{''.join(map(_lines, plan.files))}{behind}".encode()
+    return before, b"".join((*map(_lines, plan.files), behind))
 
 
 @lru_cache(maxsize=1024)
-def _around(release: Release | None, planned: tuple[str, ...], needs: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+def _around(
+    release: Release | None, planned: tuple[str, ...], needs: tuple[tuple[str, str], ...]
+) -> tuple[bytes, bytes]:
     """Render what comes before the calls for the files and what comes behind them: most nodes have the same."""
     text = (
         templates()
@@ -51,14 +58,14 @@ def _around(release: Release | None, planned: tuple[str, ...], needs: tuple[tupl
         )
     )
     before, behind = text.split(f"{_FILES}\n")
-    return before, behind
+    return before.encode(), behind.encode()
 
 
 @lru_cache(maxsize=4096)
-def _lines(file: File) -> str:
+def _lines(file: File) -> bytes:
     """Write the calls for one file, which most often is another node's too."""
     calls = (" ".join((name, *map(shell_word, words))) for name, *words in _calls(file))
-    return "".join(f"    {line}\n" for line in (f"units={shell_word(' '.join(file.restart))}", *calls))
+    return "".join(f"    {line}\n" for line in (f"units={shell_word(' '.join(file.restart))}", *calls)).encode()
 
 
 def _source(name: str) -> str:

@@ -3,7 +3,8 @@ route replace {{ route.destination | batch }}{% if route.gateway %} via {{ route
 {%- if route.source %} src {{ route.source | batch }}{% endif %}
 {% if route.metric %} metric {{ route.metric | batch }}{% endif %} proto {{ protocol }}
 {%- endmacro %}
-{% macro script(plan, masters, awaited, vlans, children, altnames, early, late, fallbacks, routes, addresses, adopted, promisc) %}
+{# In parts, so that those which most nodes have in common are rendered once. #}
+{% macro opening(awaited, is_known) %}
 #!/bin/sh
 # {{ header }}
 # The network state of this node with sh and iproute2 alone; a second run changes nothing.
@@ -23,7 +24,7 @@ require_iproute2() {
             ;;
     esac
 }
-{% if not plan.identity %}
+{% if not is_known %}
 require_iproute2
 {% endif %}
 
@@ -58,7 +59,7 @@ wait_for() {
 {% for name in awaited %}
 wait_for {{ name }} is_there {{ name }}
 {% endfor %}
-{% if plan.identity %}
+{% if is_known %}
 
 # is_on ADDRESS INTERFACE...: one of them has it, with any prefix length, and no other machine.
 is_on() {
@@ -77,12 +78,16 @@ EOF
     return 1
 }
 # A machine without the node's own addresses is another node, or not up yet.
-{% for address in plan.identity %}
-wait_for {{ address ~ " of " ~ plan.node }} is_on {{ address }}{% for link in masters %} {{ link.name }}{% endfor %}
+{% endif %}
+{% endmacro %}
+{% macro identity(node, addresses, masters) %}
+{% for address in addresses %}
+wait_for {{ address ~ " of " ~ node }} is_on {{ address }}{% for name in masters %} {{ name }}{% endfor %}
 
 {% endfor %}
-{% endif %}
-{% if plan.addresses %}
+{% endmacro %}
+{% macro preparing(adopted, vlans, altnames, early, has_addresses, has_children) %}
+{% if has_addresses %}
 
 made=' ' # by this run, so without addresses
 
@@ -142,7 +147,7 @@ name_too() {
 name_too {{ name }} {{ altname }}
 {% endfor %}
 {% endif %}
-{% if early or children %}
+{% if early or has_children %}
 
 # own_name INTERFACE
 own_name() {
@@ -165,7 +170,7 @@ set_sysctl {{ before }} {{ value }}
 {% endif %}
 {% endfor %}
 {% endif %}
-{% if children %}
+{% if has_children %}
 
 # only_child_of MASTER CHILD: podlan's own child of another interface goes, and nobody else's.
 only_child_of() {
@@ -183,11 +188,13 @@ only_child_of() {
     esac
 }
 {% endif %}
+{% endmacro %}
+{% macro creating(children, has_addresses) %}
 {% for link in children %}
 
 [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ] || only_child_of {{ link.master }} {{ link.name }}
 if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
-{% if plan.addresses %}
+{% if has_addresses %}
     made="$made"{{ link.name ~ " " }}
 {% endif %}
     add() {
@@ -200,9 +207,13 @@ if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
 fi
 "$ip" link set dev {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %}{% if link.mtu %} mtu {{ link.mtu }}{% endif %} alias {{ link.alias }} type macvlan mode {{ link.mode }}
 {% endfor %}
+{% endmacro %}
+{% macro settings(late) %}
 {% for path, value in late %}
 set_sysctl {{ path }} {{ value }}
 {% endfor %}
+{% endmacro %}
+{% macro addressing(links, addresses, fallbacks, routes, promisc) %}
 {% if addresses %}
 
 # What is there already is a comment below: to set it again would end the lease that DHCP gave an address.
@@ -211,13 +222,13 @@ set_sysctl {{ path }} {{ value }}
 if has_address {{ address.address }} {{ address.link }}{% if address.metric %} {{ address.metric }}{% endif %}; then there{{ loop.index }}='# '; else there{{ loop.index }}=; fi
 {% endfor %}
 
-{% if plan.routes or plan.addresses or vlans or children or promisc %}
+{% if routes or fallbacks or addresses or links or promisc %}
 {# Whoever dies between two of these lines leaves a node that is still reached: the fallback comes first. #}
 "$ip" -batch - << EOF
 {% for route in fallbacks %}
 {{ route_line(route) | plain }}
 {% endfor %}
-{% for link in vlans + children %}
+{% for link in links %}
 link set dev {{ link.name | batch }} up
 {% endfor %}
 {% for address in addresses %}
