@@ -35,7 +35,7 @@ demo: root lab-packages venv ## the example site in network namespaces on this m
 .PHONY: test
 test: root test-packages venv lint-shell check ## every check and every test (root)
 	@tmp=$$(mktemp -d) && \
-	$(BIN)/python -m pytest -n $$((2 * $$(nproc))) --maxprocesses=8 --basetemp="$$tmp/pytest" $(PYTEST_ARGS) && \
+	$(BIN)/python -m pytest -n $$((2 * $$(nproc))) --maxprocesses=8 --dist worksteal --basetemp="$$tmp/pytest" $(PYTEST_ARGS) && \
 	rm -rf --one-file-system "$$tmp"  # what failed tests wrote stays, for a look
 
 .PHONY: proof

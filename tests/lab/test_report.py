@@ -34,7 +34,7 @@ def lab(families=(4,), mode="bridge", **state):
 
 def tries(state, reached):
     promise = Promise(state)
-    return [Try(*pair, promise.path(pair), reached(*pair)) for pair in pairs(state)]
+    return [Try(*pair, reached(*pair), promise.path(pair)) for pair in pairs(state)]
 
 
 def own(source, target):

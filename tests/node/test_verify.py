@@ -35,7 +35,7 @@ def node(net, nodes):
 
 
 def test_a_node_as_planned_is_told_so_and_nothing_of_the_pods_stays(node):
-    before = node.net.state(), node.net.run("node", "ip", "netns").stdout
+    before = node.net.state()
     told = node.verify("--peer", PEER)
     assert told.stderr == ""
     assert (
@@ -71,7 +71,7 @@ everything is as the plans promise
 """
     )
     assert node.is_clean()
-    assert (node.net.state(), node.net.run("node", "ip", "netns").stdout) == before
+    assert node.net.state() == before
     assert node.net.reconcile(root=node.root).stdout == "nothing to do: node-1 is as planned\n"
 
 

@@ -9,8 +9,9 @@ from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from podlan.lab import _arp, _ping, namespaces
-from podlan.lab.promise import Endpoint, Promise, pairs
+from podlan.lab.promise import Promise, pairs
 from podlan.lab.state import ROOT
+from podlan.node import reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from podlan.lab.processes import Processes
     from podlan.lab.promise import Pair, Path
     from podlan.lab.state import Home, State
+    from podlan.node.reach import Endpoint
 
 PATIENT = ((0.25,), (0.3, 1.0))
 """Seconds to wait for the answers to first and to second tries.
@@ -29,14 +31,10 @@ BRIEF = ((0.2, 0.3),)
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """An echo request from one endpoint to an address of another, how it was to go, and whether it was answered."""
+class Try(reach.Try):
+    """A try, and how it was to go."""
 
-    source: Endpoint
-    target: Endpoint
-    address: str
     path: Path
-    reached: bool
 
 
 def tries(processes: Processes, home: Home, state: State) -> list[Try]:
@@ -47,7 +45,7 @@ def tries(processes: Processes, home: Home, state: State) -> list[Try]:
     ordered = sorted(wanted, key=lambda one: not one[1].works)
     answered = echoes(processes, home, [pair for pair, _ in ordered])
     reached = {pair: number in answered for number, (pair, _) in enumerate(ordered)}
-    return [Try(*pair, path, reached[pair]) for pair, path in wanted]
+    return [Try(*pair, reached[pair], path) for pair, path in wanted]
 
 
 def echoes(

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from podlan.lab import cni
+from podlan.node.reach import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,16 +21,6 @@ GATEWAY = "gateway"
 _IPV6 = 6
 
 Kind = Literal["link", "own", "child", "routed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A network stack of the lab, and its addresses."""
-
-    name: str
-    kind: Literal["node", "pod", "gateway"]
-    node: str
-    addresses: tuple[str, ...]
 
 
 class Pair(NamedTuple):

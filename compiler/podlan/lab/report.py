@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podlan.lab.promise import endpoints
+from podlan.node import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from podlan.lab.matrix import Try
-    from podlan.lab.promise import Endpoint
     from podlan.lab.services import Asked
     from podlan.lab.state import Before, State
+    from podlan.node.reach import Endpoint
 
 _GRID = 24
 """Endpoints up to which a grid of all is shown; a larger one is hard to read."""
-
-_MOST = 20
-"""Surprises that are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +31,10 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the summary: of `tried`, `expected` should succeed and `reached` did; `key` is for programs."""
+class Row(reach.Row):
+    """A row, and each node's part of it."""
 
-    key: str
-    name: str
-    tried: int
-    reached: int
-    expected: int
-    cases: tuple[Case, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether all of it is as promised."""
-        return not any(case.wrong for case in self.cases)
+    cases: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +51,7 @@ class Report:
     @property
     def surprises(self) -> tuple[str, ...]:
         """What is not as promised, a sentence each."""
-        return tuple(text for row in self.rows for case in row.cases for text in case.wrong)
+        return tuple(text for row in self.rows for text in row.surprises)
 
     @property
     def ok(self) -> bool:
@@ -131,7 +119,7 @@ _ROWS = {
 
 def _of_tries(tries: Iterable[Try]) -> Iterator[_Verdict]:
     for one in tries:
-        text = "" if one.reached == one.path.works else _surprise(one)
+        text = "" if one.reached == one.path.works else reach.surprise(one)
         yield _Verdict(_kind(one), one.source.node or one.source.name, one.reached, one.path.works, text)
 
 
@@ -173,7 +161,8 @@ def _row(key: str, verdicts: list[_Verdict]) -> Row:
         nodes.setdefault(one.node, []).append(one)
     cases = tuple(Case(node, len(own), tuple(one.text for one in own if one.text)) for node, own in nodes.items())
     reached, promised = sum(one.reached for one in verdicts), sum(one.expected for one in verdicts)
-    return Row(key, _ROWS[key], len(verdicts), reached, promised, cases)
+    wrong = tuple(text for case in cases for text in case.wrong)
+    return Row(key, _ROWS[key], len(verdicts), reached, promised, wrong, cases)
 
 
 def _after(before: Before, row: Row) -> Row:
@@ -182,13 +171,8 @@ def _after(before: Before, row: Row) -> Row:
         return row
     wrong = tuple(f"without host access {reached} was reached all the same" for reached in before.reached)
     cases = (Case("all nodes", before.tried, wrong), *row.cases)
-    return Row(row.key, row.name, row.tried + before.tried, row.reached + len(wrong), row.expected, cases)
-
-
-def _surprise(one: Try) -> str:
-    verb = "reaches" if one.reached else "does not reach"
-    target = f"{one.target.name} at {one.address}"
-    return f"{one.source.name} {verb} {target}" + (", which its plan does not promise" if one.reached else "")
+    tried, reached = row.tried + before.tried, row.reached + len(wrong)
+    return Row(row.key, row.name, tried, reached, row.expected, (*wrong, *row.surprises), cases)
 
 
 def _unserved(one: Asked) -> str:
@@ -200,82 +184,24 @@ def _unserved(one: Asked) -> str:
 
 def as_text(report: Report, *, grid: bool | None = None) -> str:
     """Give the summary, the grid (None: if it is small) and the surprises for people."""
-    lines = [*_summary(report.rows), ""]
+    lines = [*reach.summary(report.rows), ""]
     if grid or (grid is None and len(report.points) <= _GRID):
-        lines += [*_grid(report), ""]
+        lines += [*reach.grid(report.points, report.tries), ""]
     else:
         lines += [f"no grid of {len(report.points)} names: --grid shows it, --format json has every try", ""]
-    if report.ok:
-        lines.append("everything is as the plans promise")
-    else:
-        lines.append("not as the plans promise:")
-        lines += [f"  {text}" for text in report.surprises[:_MOST]]
-        if len(report.surprises) > _MOST:
-            lines.append(f"  … and {len(report.surprises) - _MOST} more")
-        if report.reason:
-            lines.append(report.reason)
+    lines += reach.verdict(report.surprises)
+    if report.reason:
+        lines.append(report.reason)
     if report.faults:
         lines += ["faults, until 'podlan lab fault mend':", *(f"  {text}" for text in report.faults)]
     return "\n".join(lines) + "\n"
-
-
-def _summary(rows: Iterable[Row]) -> Iterator[str]:
-    yield f"{'reached':>11} {'expected':>8}  verdict"
-    for row in rows:
-        yield f"{f'{row.reached}/{row.tried}':>11} {row.expected:>8}  {'ok' if row.ok else 'WRONG':<7}  {row.name}"
-
-
-def _grid(report: Report) -> Iterator[str]:
-    cells: dict[tuple[Endpoint, Endpoint], list[Try]] = {}
-    for one in report.tries:
-        cells.setdefault((one.source, one.target), []).append(one)
-    width = max(len(point.name) for point in report.points)
-    digits = len(str(len(report.points)))
-    yield " " * (digits + width + 3) + " ".join(f"{number:>{digits}}" for number in range(1, len(report.points) + 1))
-    for number, source in enumerate(report.points, 1):
-        marks = (_mark(cells.get((source, target), [])) for target in report.points)
-        yield f" {number:>{digits}} {source.name:<{width}} " + " ".join(f"{mark:>{digits}}" for mark in marks)
-    yield "row reaches column: + yes, x no, ~ some of its addresses, 4 or 6 those of that family"
-
-
-def _mark(tries: list[Try]) -> str:
-    if not tries:
-        return "·"
-    reached = [one for one in tries if one.reached]
-    if len(reached) == len(tries):
-        return "+"
-    if not reached:
-        return "x"
-    # Addresses of one family only, and all of those.
-    families = {":" in one.address for one in reached}
-    if len(families) > 1 or any((":" in one.address) in families for one in tries if not one.reached):
-        return "~"
-    return "6" if families == {True} else "4"
 
 
 def as_json(report: Report) -> str:
     """Give everything for programs."""
     document = {
         "ok": report.ok,
-        "rows": [
-            {
-                "key": row.key,
-                "name": row.name,
-                "tried": row.tried,
-                "reached": row.reached,
-                "expected": row.expected,
-                "ok": row.ok,
-            }
-            for row in report.rows
-        ],
-        "endpoints": [
-            {"name": point.name, "kind": point.kind, "node": point.node, "addresses": point.addresses}
-            for point in report.points
-        ],
-        "tries": [
-            {"source": one.source.name, "target": one.target.name, "address": one.address, "reached": one.reached}
-            for one in report.tries
-        ],
+        **reach.document(report.rows, report.points, report.tries),
         "services": [
             {
                 "source": one.question.source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -123,11 +123,12 @@ def _row(key: str, name: str, expected: dict[Try, bool | None]) -> Row:
         name += ")" if 0 < promised < len(mine) or open_ended else "互通)" if promised else "不互通)"
     if open_ended:
         name += ", as the network decides"
-    surprises = (_surprise(one) for one, wanted in mine.items() if wanted is not None and one.reached != wanted)
+    surprises = (surprise(one) for one, wanted in mine.items() if wanted is not None and one.reached != wanted)
     return Row(key, name, len(mine), sum(one.reached for one in mine), promised, tuple(surprises))
 
 
-def _surprise(one: Try) -> str:
+def surprise(one: Try) -> str:
+    """Tell of a try that did not go as promised."""
     verb = "reaches" if one.reached else "does not reach"
     # Another node's endpoint may be known by its address alone.
     target = one.address if one.target.name == one.address else f"{one.target.name} at {one.address}"
@@ -136,40 +137,46 @@ def _surprise(one: Try) -> str:
 
 def as_text(report: Report) -> str:
     """Give the summary, the grid and the surprises for people."""
-    lines = [*_summary(report.rows), ""]
+    lines = [*summary(report.rows), ""]
     if len(report.points) <= _GRID:
-        lines += [*_grid(report), ""]
+        lines += [*grid(report.points, report.tries), ""]
     else:
         lines += [f"no grid of {len(report.points)} names here: --format json has every try", ""]
-    if report.ok:
-        lines.append("everything is as the plans promise")
-    else:
-        lines.append("not as the plans promise:")
-        lines += [f"  {text}" for text in report.surprises[:_MOST]]
-        if len(report.surprises) > _MOST:
-            lines.append(f"  … and {len(report.surprises) - _MOST} more")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *verdict(report.surprises)]) + "\n"
 
 
-def _summary(rows: Iterable[Row]) -> Iterator[str]:
+def summary(rows: Iterable[Row]) -> Iterator[str]:
+    """Give a table of rows."""
     yield f"{'reached':>11} {'expected':>8}  verdict"
     for row in rows:
         yield f"{f'{row.reached}/{row.tried}':>11} {row.expected:>8}  {'ok' if row.ok else 'WRONG':<7}  {row.name}"
 
 
-def _grid(report: Report) -> Iterator[str]:
+def verdict(surprises: Sequence[str]) -> Iterator[str]:
+    """Tell what is not as promised, as far as somebody would read it."""
+    if not surprises:
+        yield "everything is as the plans promise"
+        return
+    yield "not as the plans promise:"
+    yield from (f"  {text}" for text in surprises[:_MOST])
+    if len(surprises) > _MOST:
+        yield f"  … and {len(surprises) - _MOST} more"
+
+
+def grid(points: Sequence[Endpoint], tries: Iterable[Try]) -> Iterator[str]:
+    """Draw who reaches whom."""
     cells: dict[tuple[Endpoint, Endpoint], list[Try]] = {}
-    for one in report.tries:
+    for one in tries:
         cells.setdefault((one.source, one.target), []).append(one)
     asking = {source for source, _ in cells}
-    width = max((len(point.name) for point in report.points), default=0)
-    digits = len(str(len(report.points)))
-    yield " " * (digits + width + 3) + " ".join(f"{number:>{digits}}" for number in range(1, len(report.points) + 1))
-    for number, source in enumerate(report.points, 1):
+    width = max((len(point.name) for point in points), default=0)
+    digits = len(str(len(points)))
+    yield " " * (digits + width + 3) + " ".join(f"{number:>{digits}}" for number in range(1, len(points) + 1))
+    for number, source in enumerate(points, 1):
         if source not in asking:  # it is another machine's: only asked
             yield f" {number:>{digits}} {source.name}"
             continue
-        marks = (_mark(cells.get((source, target), [])) for target in report.points)
+        marks = (_mark(cells.get((source, target), [])) for target in points)
         yield f" {number:>{digits}} {source.name:<{width}} " + " ".join(f"{mark:>{digits}}" for mark in marks)
     yield "row reaches column: + yes, x no, ~ some of its addresses, 4 or 6 those of that family"
 
@@ -191,9 +198,14 @@ def _mark(tries: list[Try]) -> str:
 
 def as_json(report: Report, **more: object) -> str:
     """Give everything for programs; `more` is what only one command has to say."""
-    document = {
-        **more,
-        "ok": report.ok,
+    found = document(report.rows, report.points, report.tries)
+    everything = {**more, "ok": report.ok, **found, "surprises": report.surprises}
+    return json.dumps(everything, indent=2, ensure_ascii=False) + "\n"
+
+
+def document(rows: Iterable[Row], points: Iterable[Endpoint], tries: Iterable[Try]) -> dict[str, Any]:
+    """Give rows and tries as JSON holds them."""
+    return {
         "rows": [
             {
                 "key": row.key,
@@ -203,16 +215,14 @@ def as_json(report: Report, **more: object) -> str:
                 "expected": row.expected,
                 "ok": row.ok,
             }
-            for row in report.rows
+            for row in rows
         ],
         "endpoints": [
             {"name": point.name, "kind": point.kind, "node": point.node, "addresses": point.addresses}
-            for point in report.points
+            for point in points
         ],
         "tries": [
             {"source": one.source.name, "target": one.target.name, "address": one.address, "reached": one.reached}
-            for one in report.tries
+            for one in tries
         ],
-        "surprises": report.surprises,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
