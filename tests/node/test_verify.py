@@ -192,6 +192,19 @@ def test_the_file_that_the_runtime_takes_is_the_one_that_is_tried(node):
     assert "the runtime finds no CNI file" in node.verify(code=1).stderr
 
 
+@pytest.mark.parametrize(
+    "taking",
+    [{"mode": "passthru"}, {"mode": "passthru", "master": "eth1"}, {"type": "host-device", "device": "eth0"}],
+    ids=["own", "another", "device"],
+)
+def test_a_file_that_hands_an_interface_of_the_host_to_a_pod_is_not_tried(node, taking):
+    before = node.net.state()
+    node.configure(lambda plugin: plugin.update(taking), CNI.replace("05-podlan", "00-other"))
+    assert "does not cut its own host off" in node.verify(code=1).stderr
+    assert node.net.state() == before
+    assert node.is_clean()
+
+
 def test_what_a_plugin_says_is_shown_with_what_to_do(node):
     node.configure(lambda plugin: plugin.update(master="eth9"))
     found = node.found(code=1)

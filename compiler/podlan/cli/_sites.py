@@ -78,4 +78,4 @@ def refuse_other_layout(sites: Iterable[str], out: Path, *, is_one: bool) -> Non
 def gravest(codes: Iterable[int]) -> int:
     """Give the exit code of a run whose sites ended with `codes`."""
     ended = set(codes)
-    return next((code for code in _GRAVEST_FIRST if code in ended), Exit.DONE)
+    return next((code for code in _GRAVEST_FIRST if code in ended), max(ended, default=Exit.DONE))

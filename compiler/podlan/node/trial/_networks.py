@@ -82,12 +82,13 @@ def networks(directory: NodeDirectory, plan: Plan, last: State, root: Root, kern
             found.append((root.shown(path), f"net{len(found)}", _document(content)))
     nets = [one for file in found for one in _net(*file, plan, root, kernel, see)]
     for net in nets:
-        if net.host and chain.mode(net.config) == "passthru":
-            raise NoNetwork(
-                f"a pod of {net.file} would have {net.master} for itself (mode passthru), and this host's addresses "
-                f"{', '.join(net.host)} with it",
-                "podlan verify does not cut its own host off",
-            )
+        for link in map(kernel.own_name, _handed_over(net.config)):
+            # The file that the runtime takes may name another link than the plan does, of which the plan knows nothing.
+            if net.host or link != net.master:
+                raise NoNetwork(
+                    f"a pod of {net.file} would have {link} for itself, with this host's addresses on it, if any",
+                    "podlan verify does not cut its own host off",
+                )
     return nets
 
 
@@ -117,6 +118,15 @@ def _net(
         host=tuple(dict.fromkeys([*(one for one in plan.identity if one in there), *own])),
         access=frozenset(ip_network(text, strict=False).version for text in ways),
     )
+
+
+def _handed_over(config: Document) -> Iterator[str]:
+    """Give the host's links that a pod of this configuration takes from it."""
+    for plugin in chain.plugins(config):
+        if plugin.get("type") == "host-device":
+            yield str(plugin.get("device") or "an interface")
+        elif plugin.get("mode") == "passthru":
+            yield str(plugin.get("master") or "the default route's interface")
 
 
 def _document(content: bytes) -> Document:
