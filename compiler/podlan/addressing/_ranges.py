@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from podlan.inventory import IP, AddressRange, Network
 
 _BITS = {4: 32, 6: 128}
-_IPV4 = 4
+_IPV4, _IPV6 = 4, 6
 
 
 class Range(NamedTuple):
@@ -41,10 +41,11 @@ class Range(NamedTuple):
     def parse(cls, text: str) -> Range:
         """Read `first-last` or a single address, the forms of the lock; raises ValueError for anything else."""
         start, dash, end = text.partition("-")
-        first, last = _address(start), _address(end if dash else start)
-        if first.version != last.version or int(first) > int(last):
+        family, first = _address(start)
+        other, last = _address(end) if dash else (family, first)
+        if family != other or first > last:
             raise ValueError(text)
-        return cls(first.version, int(first), int(last))
+        return cls(family, first, last)
 
     @property
     def size(self) -> int:
@@ -68,10 +69,15 @@ class Range(NamedTuple):
 
         Routes need them: the kernel refuses a destination with host bits.
         """
+        for first, size in self.blocks():
+            yield f"{to_text(self.family, first)}/{_BITS[self.family] - size.bit_length() + 1}"
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Give the same networks as first address and size."""
         first = self.first
         while first <= self.last:
             size = min(first & -first or 1 << _BITS[self.family], 1 << ((self.last - first + 1).bit_length() - 1))
-            yield f"{to_text(self.family, first)}/{_BITS[self.family] - size.bit_length() + 1}"
+            yield first, size
             first += size
 
     @property
@@ -92,13 +98,21 @@ class Range(NamedTuple):
 def to_text(family: int, address: int) -> str:
     """Write one address."""
     if family == _IPV4:
-        # Without an IPv4Address in between, which takes four times as long: every node has a score of them.
         return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
-    return str(IPv6Address(address))
+    return inet_ntop(AF_INET6, address.to_bytes(16, "big"))
 
 
-def _address(text: str) -> IP:
-    return IPv6Address(text) if ":" in text else IPv4Address(text)
+def _address(text: str) -> tuple[int, int]:
+    """Read an address: its family and its number.
+
+    Without an IPv4Address or IPv6Address in between, as above: every node has a score of them, and they take many
+    times as long.
+    """
+    family, kind = (_IPV6, AF_INET6) if ":" in text else (_IPV4, AF_INET)
+    try:
+        return family, int.from_bytes(inet_pton(kind, text), "big")
+    except OSError:
+        raise ValueError(text) from None
 
 
 class Addresses:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -130,15 +130,34 @@ class Site:
         `keys` is the path below the node ("cluster", "kubernetes"); for what an attachment says it begins with
         "masters" and the master's name, and the shorthand at the node counts too.
         """
-        spellings = _spellings(keys)
-        holders = [("nodes", node.name), *[("profiles", profile) for profile in reversed(node.profiles)]]
-        for section, name in holders:
-            entry = self.source.data[section][name]
-            for tail in spellings:
-                # Asked so often that it pays to look first whether the entry says anything of the kind.
-                if entry and tail[0] in entry and self.source.has((section, name, *tail)):
-                    return (section, name, *tail)
-        return keys if self.source.has(keys) else ("nodes", node.name)
+        own = self._says(("nodes", node.name), keys)
+        if own is None:
+            shared = (node.profiles, keys)
+            if shared not in self._elsewhere:
+                self._elsewhere[shared] = self._below_nodes(*shared)
+            own = self._elsewhere[shared]
+        return own or ("nodes", node.name)
+
+    @cached_property
+    def _elsewhere(self) -> dict[tuple[tuple[str, ...], tuple[str, ...]], KeyPath | None]:
+        """What the profiles and the site say: asked for every node, and the same for many."""
+        return {}
+
+    def _below_nodes(self, profiles: tuple[str, ...], keys: tuple[str, ...]) -> KeyPath | None:
+        for profile in reversed(profiles):
+            path = self._says(("profiles", profile), keys)
+            if path is not None:
+                return path
+        return keys if self.source.has(keys) else None
+
+    def _says(self, holder: tuple[str, str], keys: tuple[str, ...]) -> KeyPath | None:
+        section, name = holder
+        entry = self.source.data[section][name]
+        for tail in _spellings(keys) if entry else ():
+            # Asked so often that it pays to look first whether the entry says anything of the kind.
+            if tail[0] in entry and self.source.has((*holder, *tail)):
+                return (*holder, *tail)
+        return None
 
 
 _NAME_SIZE = 15
@@ -146,6 +165,7 @@ _NAME_SIZE = 15
 _SHORTHAND = {"addresses": "address", "pods": "pods", "ranges": "ranges"}
 
 
+@cache
 def _spellings(keys: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if keys[0] == "masters" and len(keys) > 2 and keys[2] in _SHORTHAND:  # noqa: PLR2004 - masters, NAME, KEY
         return keys, (_SHORTHAND[keys[2]], *keys[3:])

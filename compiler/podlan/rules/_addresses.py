@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from podlan.diagnostics import Place
-    from podlan.inventory import AddressRange, Site
+    from podlan.inventory import IP, AddressRange, Attachment, ResolvedNode, Site
     from podlan.source import KeyPath
 
 
@@ -131,19 +131,18 @@ def duplicate_node_address(site: Site, grounds: Mapping[str, Ground]) -> Iterato
           node-2: {address: 10.0.0.2}
     """
     del grounds  # nodes' addresses need not lie in a subnet of the site
-    seen: dict[Range, tuple[str, Place | None]] = {}
+    seen: dict[IP, tuple[ResolvedNode, Attachment, int]] = {}
     for node in site.nodes:
         for attachment in node.attachments:
             for index, address in enumerate(attachment.addresses):
-                item = Range.of_address(address)
-                place = site.place(address_path(site, node, attachment, index))
-                if item in seen:
-                    other, first = seen[item]
+                mine = (node, attachment, index)
+                first = seen.setdefault(address, mine)
+                if first is not mine:
+                    other = first[0].name
                     message = f"{node.name} has the address {address} of {other}"
-                    also = _present([first.labelled(f"{other} has it here") if first else None])
+                    place = site.place(address_path(site, *mine))
+                    also = _present([site.place(address_path(site, *first), label=f"{other} has it here")])
                     yield Finding("PL204", message, place, hint="give one of them another address", also=also)
-                else:
-                    seen[item] = (node.name, place)
 
 
 @rule("PL206", "a node's address that is not usable")

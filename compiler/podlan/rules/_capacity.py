@@ -11,6 +11,7 @@ from podlan.rules._registry import rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podlan.diagnostics import Place
     from podlan.inventory import Attachment, ResolvedNode, Site
     from podlan.source import KeyPath
 
@@ -73,7 +74,7 @@ def few_routes(site: Site, allocation: Allocation) -> Iterator[Finding]:
             for name in subnets_of(site, attachment):
                 if not attachment.has_shim(site.subnets[name].cidr.version):
                     continue
-                count = sum(1 for item in allocation.slices[(name, node.name)] for _ in item.networks())
+                count = sum(1 for item in allocation.slices[(name, node.name)] for _ in item.blocks())
                 if count > _MANY_ROUTES:
                     pinned = site.origin(node, "masters", attachment.name, "ranges")
                     held = ", ".join(map(str, allocation.slices[(name, node.name)]))
@@ -101,22 +102,25 @@ def mac_once(site: Site, allocation: Allocation) -> Iterator[Finding]:
           a: {masters: {uplink: {hostAccess: {mac: "02:00:00:00:00:01"}}}}
           b: {masters: {uplink: {hostAccess: {mac: "02:00:00:00:00:02"}}}}
     """
-    seen: dict[str, tuple[str, KeyPath]] = {}
+    seen: dict[str, tuple[ResolvedNode, Attachment]] = {}
     for node in site.nodes:
         for attachment in node.attachments:
             mac = _mac(site, node, attachment, allocation)
-            path = site.origin(node, "masters", attachment.name, "hostAccess", "mac")
-            if mac and mac in seen:
-                other, first = seen[mac]
-                also = site.place(first, key=first[-1] != "mac", label=f"{other} has it")
+            other, its = seen.setdefault(mac, (node, attachment))
+            if mac and its is not attachment:
+                also = _mac_place(site, other, its, f"{other.name} has it")
                 yield Finding(
                     "PL408",
-                    f"the macvlan children of {other} and {node.name} have one MAC, {mac}",
-                    site.place(path, key=path[-1] != "mac"),
+                    f"the macvlan children of {other.name} and {node.name} have one MAC, {mac}",
+                    _mac_place(site, node, attachment),
                     hint="give one of them another, as masters.NAME.hostAccess.mac",
                     also=(also,) if also else (),
                 )
-            seen.setdefault(mac, (node.name, path))
+
+
+def _mac_place(site: Site, node: ResolvedNode, attachment: Attachment, label: str = "") -> Place | None:
+    path = site.origin(node, "masters", attachment.name, "hostAccess", "mac")
+    return site.place(path, key=path[-1] != "mac", label=label)
 
 
 def _mac(site: Site, node: ResolvedNode, attachment: Attachment, allocation: Allocation) -> str:

@@ -38,8 +38,7 @@ def locked_for_the_site(site: Site, grounds: Mapping[str, Ground]) -> Iterator[F
             ("name", node.cni.name, cni.name),
             ("dataDir", node.cni.data_dir, cni.data_dir),
         ):
-            path = site.origin(node, "cni", key)
-            if own != common and path not in told:
+            if own != common and (path := site.origin(node, "cni", key)) not in told:
                 told.add(path)
                 also = site.place(("cni", key), label="the site's") if site.source.has(("cni", key)) else None
                 yield Finding(

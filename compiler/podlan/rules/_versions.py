@@ -57,9 +57,8 @@ def cni_version_accepted(site: Site, grounds: Mapping[str, Ground]) -> Iterator[
     told: set[KeyPath] = set()
     for node in site.nodes:
         version = cni_version(node)
-        path = site.origin(node, "cni", "cniVersion")
         for limit, what, why in _limits(node):
-            if version > limit and path not in told:
+            if version > limit and (path := site.origin(node, "cni", "cniVersion")) not in told:
                 told.add(path)
                 also = site.place(site.origin(node, *why), label=f"{what} decides here")
                 message = f"cniVersion {version} is newer than {what} of {node.name} takes ({limit})"
@@ -89,8 +88,7 @@ def writable_places(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Findi
             (("cni", "confDir"), node.cni.conf_dir),
             (("cluster", "kubeletConfigDir"), node.cluster.kubelet_config_dir),
         ):
-            path = site.origin(node, *keys)
-            if not may_write(f"{directory}/x") and path not in told:
+            if not may_write(f"{directory}/x") and (path := site.origin(node, *keys)) not in told:
                 told.add(path)
                 message = f"{'.'.join(keys)} {directory} of {node.name} is not a place that a plan may touch"
                 hint = f"use a directory below one of {', '.join(place for place in WRITABLE if place.endswith('/'))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from podlan.addressing import Ground, Range, address_path, subnets_of
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from podlan.diagnostics import Place
-    from podlan.inventory import Attachment, ResolvedNode, Site, Subnet
+    from podlan.inventory import IP, Attachment, Network, ResolvedNode, Site, Subnet
     from podlan.source import KeyPath
 
 _IPV4 = 4
@@ -66,36 +67,48 @@ def _made_twice(
     site: Site, node: ResolvedNode, attachment: Attachment, name: str, written: Mapping[tuple[str, Range], KeyPath]
 ) -> Iterator[tuple[Finding, KeyPath]]:
     """Find what podlan adds to a subnet's routes though it is there already, and the place to change."""
-    made: dict[Range, str] = {}
-    for target, what, path in _own_routes(site, node, attachment, site.subnets[name]):
+    made: dict[Range, IP | Network] = {}
+    for target, what, index in _own_routes(node, attachment, site.subnets[name]):
         other = made.setdefault(target, what)
+        if (name, target) not in written and other == what:
+            continue
+        path = _named(site, node, attachment, what, index)
         if (name, target) in written:
             at, hint = written[name, target], "remove it: their own host answers for that"
-            message = f"{name} gives pods a route to {what}, and podlan gives them one too, by way of their host"
-        elif other != what:
-            at, hint = path, "give them addresses of their own"
-            message = f"podlan gives pods two routes to one destination: to {other} and to {what}"
+            message = f"{name} gives pods a route to {_told(node, what)}, and podlan gives them one too"
+            message += ", by way of their host"
         else:
-            continue
+            at, hint = path, "give them addresses of their own"
+            both = f"to {_told(node, other)} and to {_told(node, what)}"
+            message = f"podlan gives pods two routes to one destination: {both}"
         also = _present(site.place(path, label="it is named here")) if at != path else ()
         yield Finding("PL217", message, site.place(at), hint=hint, also=also), at
 
 
 def _own_routes(
-    site: Site, node: ResolvedNode, attachment: Attachment, subnet: Subnet
-) -> Iterator[tuple[Range, str, KeyPath]]:
-    """Give the routes that podlan adds to a subnet's own: where to, what is there, and where that is written."""
+    node: ResolvedNode, attachment: Attachment, subnet: Subnet
+) -> Iterator[tuple[Range, IP | Network, int]]:
+    """Give the routes that podlan adds to a subnet's own: where to, and which network of Services or own address."""
     family, via = subnet.cidr.version, attachment.access.via
     has_shim = attachment.has_shim(family)
     has_moved = via == "move" and any(own in subnet.cidr for own in attachment.addresses if own.version == _IPV4)
     if attachment is node.attachments[0] and (has_shim or has_moved):
-        base = site.origin(node, "cluster", "serviceCIDR")
         for index, network in enumerate(node.cluster.service_cidr):
             if network.version == family:
-                yield Range.of_network(network), f"Services ({network})", (*base, index)
+                yield Range.of_network(network), network, index
     for index, own in enumerate(attachment.addresses if has_shim else ()):
         if own.version == family:
-            yield Range.of_address(own), f"{node.name} ({own})", address_path(site, node, attachment, index)
+            yield Range.of_address(own), own, index
+
+
+def _told(node: ResolvedNode, what: IP | Network) -> str:
+    return f"Services ({what})" if isinstance(what, IPv4Network | IPv6Network) else f"{node.name} ({what})"
+
+
+def _named(site: Site, node: ResolvedNode, attachment: Attachment, what: IP | Network, index: int) -> KeyPath:
+    if isinstance(what, IPv4Network | IPv6Network):
+        return (*site.origin(node, "cluster", "serviceCIDR"), index)
+    return address_path(site, node, attachment, index)
 
 
 @rule("PL218", "docker's own bridge")
