@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from podlan import rules
+from podlan import rules, shares
 from podlan.addressing import NETWORK, Allocation, Decisions, Lock, allocate, networks, read_lock, renamed, survey
 from podlan.diagnostics import Exit, Finding, PodlanError, has_errors, has_warnings
 from podlan.inventory import Site, load
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     Follow = Callable[[Iterable[Tree], int], Iterable[Tree]]
 
 NOTHING_DECIDED = Decisions()
+_WORTH_A_PROCESS = 500
+"""Nodes that take longer than what a process more costs to begin and to hear, several times over."""
 _OF_NODES = frozenset({"slice", "shim", "quarantine"})
 """The first words of the lock's lines whose third is a node."""
 
@@ -104,14 +106,12 @@ class Compiled:
 
     checked: Checked
     failed: bool = False
-    files: int = 0
-    """How many files the output holds."""
     difference: Difference = field(default_factory=Difference)
 
     @cached_property
     def trees(self) -> dict[str, dict[str, bytes]]:
         """The files of every directory of the output, by its name there: rendered for who wants them all at once."""
-        return {} if self.failed else dict(rendered(self.checked))
+        return {} if self.failed else dict(*rendered(self.checked, 1))
 
     @property
     def nodes(self) -> dict[str, dict[str, bytes]]:
@@ -272,6 +272,7 @@ def compile_site(
     locked: bool = False,
     strict: bool = False,
     write: bool = True,
+    jobs: int | None = None,
     timings: Timings | None = None,
     follow: Follow | None = None,
 ) -> Compiled:
@@ -281,8 +282,9 @@ def compile_site(
     `locked` and the lock would change; the caller sees that in the result. The order of writing is: everything
     judged and staged, then the lock, then the tree; so a full disk or a thing in the way changes nothing, and no
     tree ever speaks of slices that the lock forgot.
-    `follow` passes the output's directories on, and is told how many will come.
-    Raises OutputInsideSite, OtherSite, LostLock, CannotRead, CannotWrite and Busy.
+    `jobs` processes render, compare and stage; left out, as many as pay. `follow` passes on the directories of one of
+    them, and is told how many will come.
+    Raises ShareLost, OutputInsideSite, OtherSite, LostLock, CannotRead, CannotWrite and Busy.
     """
     timings = timings or Timings()
     refuse_nesting(out, path)
@@ -299,17 +301,17 @@ def compile_site(
         compiled = Compiled(checked, checked.failed or (strict and has_warnings(checked.findings)))
         if compiled.failed:
             return compiled
-        trees = _counted(compiled)
+        first, *others = rendered(checked, jobs)
         if follow is not None and checked.site is not None:
-            trees = iter(follow(trees, len(checked.site.nodes) + 1))
-        trees = timings.each("render", trees)
+            first = iter(follow(first, len(checked.site.nodes) // (1 + len(others)) + 1))
+        parts = [timings.each("render", first), *others]
         if not write or (locked and checked.lock_changes):
-            compiled.difference = compare(out, trees, marker(name), timings)
+            compiled.difference = compare(out, parts, marker(name), timings)
             return compiled
         if not is_there:
             _make_directory(out)
             stack.enter_context(turn(out))
-        with Staged(out, trees, marker(name), timings) as staged:
+        with Staged(out, parts, marker(name), timings) as staged:
             compiled.difference = staged.difference
             with timings.stage("write"):
                 _write_lock(checked)
@@ -323,30 +325,31 @@ def compile_apart(path: Path, out: Path) -> Compiled:
     compiled = Compiled(checked, checked.failed)
     if not compiled.failed:
         _make_directory(out)
-        with Staged(out, _counted(compiled)) as staged:
+        with Staged(out, rendered(checked)) as staged:
             compiled.difference = staged.difference
             staged.commit()
     return compiled
 
 
-def rendered(checked: Checked) -> Iterator[Tree]:
-    """Plan and render the directories of an output one after the other: (name there, {relative path: content}).
+def rendered(checked: Checked, jobs: int | None = None) -> list[Iterator[Tree]]:
+    """Plan and render an output, in parts for `jobs` processes; each gives its directories one after the other.
 
-    None is kept, since those of 10,000 nodes do not fit into the memory of a small machine.
+    A directory is (name there, {relative path: content}). None is kept, since those of 10,000 nodes do not fit into the
+    memory of a small machine.
     """
+    count = len(checked.site.nodes) if checked.site is not None else 0
+    jobs = min(jobs, count) if jobs else min(shares.processors(), shares.MOST, count // _WORTH_A_PROCESS)
+    return [_part(checked, number, max(jobs, 1)) for number in range(max(jobs, 1))]
+
+
+def _part(checked: Checked, number: int, jobs: int) -> Iterator[Tree]:
     if checked.site is None or checked.allocation is None:
         return
-    yield "cluster", render_cluster(checked.site)
-    for node in checked.site.nodes:
+    if not number:
+        yield "cluster", render_cluster(checked.site)
+    for node in checked.site.nodes[number::jobs]:
         own = checked.own.get(node.name, ())
         yield f"nodes/{node.name}", render(blueprint(checked.site, node, checked.allocation), own)
-
-
-def _counted(compiled: Compiled) -> Iterator[Tree]:
-    compiled.files = 1  # the site's marker
-    for name, files in rendered(compiled.checked):
-        compiled.files += len(files)
-        yield name, files
 
 
 def _make_directory(out: Path) -> None:

@@ -115,6 +115,12 @@ def check(site: Path, *, strict: bool, form: str, most: int, timings: bool) -> N
 @_format
 @_most
 @_timings
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    help="Processes that render and write.  [default: one a processor, 4 at most, each with 500 nodes at least]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print findings and what --check finds, and nothing of a success.")
 def compile_(sites: tuple[Path, ...], shard: Shard | None, form: str, **options: Any) -> None:  # noqa: ANN401 - click's
     """Compile SITE into the output directory and bring SITE's podlan.lock up to date.
@@ -170,6 +176,7 @@ class _Request:
     strict: bool
     most: int
     timings: bool
+    jobs: int | None
     quiet: bool
     clock: Timings = field(default_factory=Timings)
     """The stages of all sites together."""
@@ -191,6 +198,7 @@ class _Request:
             locked=self.locked,
             strict=self.strict,
             write=not self.only_check,
+            jobs=self.jobs,
             timings=self.clock,
             follow=with_progress if is_watched() and not self.quiet else None,
         )

@@ -42,8 +42,8 @@ def written(compiled: pipeline.Compiled, site: Path, out: Path) -> str:
     written = len(difference.missing) + len(difference.stale)
     nodes = len(compiled.checked.site.nodes) if compiled.checked.site else 0
     return (
-        f"{site} -> {out}: {count(nodes, 'node')}, {count(compiled.files, 'file')}: "
-        f"{written} written, {len(difference.orphaned)} removed, {compiled.files - written} unchanged"
+        f"{site} -> {out}: {count(nodes, 'node')}, {count(difference.wanted, 'file')}: "
+        f"{written} written, {len(difference.orphaned)} removed, {difference.wanted - written} unchanged"
     )
 
 

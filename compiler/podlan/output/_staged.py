@@ -20,23 +20,24 @@ from podlan.output._tree import STAGE, Comparison
 from podlan.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from podlan.output._tree import Difference
+    from podlan.output._tree import Difference, Tree
 
 
 class Staged:
     """New content beside the tree; `commit` puts it in place, leaving the context forgets what was not committed.
 
-    `trees` gives (directory, {relative path: content}) one after the other, so that none but one is in memory;
-    `difference` then tells how the output differed from them, and from the marker.
+    Each of `parts` gives (directory, {relative path: content}) one after the other, so that none but one is in memory,
+    and every part but the first has a process of its own; `difference` then tells how the output differed from all of
+    them, and from the marker.
     """
 
     def __init__(
         self,
         out: Path,
-        trees: Iterable[tuple[str, Mapping[str, bytes]]],
+        parts: Sequence[Iterable[Tree]],
         marker: bytes = b"",
         timings: Timings | None = None,
     ) -> None:
@@ -52,7 +53,7 @@ class Staged:
                 if comparison.lacks_marker:
                     self._refuse_unwritable({""})
                     self._write("", {MARKER: marker}, [MARKER])
-                self.difference = self._write_differing(trees, comparison)
+                self.difference = self._write_differing(parts, comparison)
             except BaseException:
                 self._discard()
                 raise
@@ -66,15 +67,18 @@ class Staged:
         with _writing(self.out):
             self._discard()
 
-    def _write_differing(self, trees: Iterable[tuple[str, Mapping[str, bytes]]], comparison: Comparison) -> Difference:
-        for name, files in trees:
-            paths, is_new = comparison.directory(name, files)
-            if paths:
-                with self._timings.stage("write"):
-                    # A directory that is not there yet comes with all that is in it.
-                    changed = [name] if is_new else [f"{name}/{path}" for path in paths]
-                    self._refuse_unwritable({path.rpartition("/")[0] for path in changed})
-                    self._write(f"{name}/", files, paths)
+    def _write_differing(self, parts: Sequence[Iterable[Tree]], comparison: Comparison) -> Difference:
+        def look(part: Iterable[Tree]) -> None:
+            for name, files in part:
+                paths, is_new = comparison.directory(name, files)
+                if paths:
+                    with self._timings.stage("write"):
+                        # A directory that is not there yet comes with all that is in it.
+                        changed = [name] if is_new else [f"{name}/{path}" for path in paths]
+                        self._refuse_unwritable({path.rpartition("/")[0] for path in changed})
+                        self._write(f"{name}/", files, paths)
+
+        comparison.share(parts, look)
         difference = comparison.end()
         self._refuse_unwritable({name.rpartition("/")[0] for name in difference.orphaned})
         # A directory that goes is renamed away.
@@ -85,8 +89,9 @@ class Staged:
         """Write some files of a directory below the stage."""
         if not self._begun:
             self._begun = True
-            self.stage.mkdir()
-            (self.stage / NODES).mkdir()
+            # Another process of this run may have been here first.
+            self.stage.mkdir(exist_ok=True)
+            (self.stage / NODES).mkdir(exist_ok=True)
         top = str(self.stage)
         made = {top, f"{top}/{NODES}"}
         for path in paths:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podlan.output._errors import CannotWrite
 from podlan.output._owned import CLUSTER, MANIFEST, MARKER, NODES, SIGNATURE, directories, listed
 from podlan.output._reader import Reader
+from podlan.shares import shared
 from podlan.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    Tree = tuple[str, Mapping[str, bytes]]
+    """A directory of the output: its name there, and its files by their paths in it."""
+    _Found = tuple["Difference", set[str]]
+    """What was found of some directories, and their names."""
 
 STAGE = ".podlan-stage"
 """Where new content is written before it is renamed into its place."""
@@ -25,6 +32,8 @@ class Difference:
     missing: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    wanted: int = 0
+    """How many files the output should have."""
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.stale or self.orphaned)
@@ -45,7 +54,7 @@ class Comparison:
     def __init__(self, out: Path, marker: bytes, timings: Timings) -> None:
         self._out = out
         self._timings = timings
-        self._difference = Difference()
+        self._difference = Difference(wanted=bool(marker))
         self._seen: set[str] = set()
         self._reader = Reader(out)
         for name in (STAGE, NODES):
@@ -56,6 +65,7 @@ class Comparison:
         """Give the paths in a directory that have to be written, and whether it is not there at all."""
         with self._timings.stage("compare"):
             self._seen.add(name)
+            self._difference.wanted += len(files)
             reader = self._reader.fork()
             if not reader.is_directory(name):
                 self._difference.missing += [f"{name}/{path}" for path in files]
@@ -80,6 +90,36 @@ class Comparison:
                 paths.append(path)
         return paths
 
+    def share(self, parts: Sequence[Iterable[Tree]], look: Callable[[Iterable[Tree]], None]) -> None:
+        """Let `look` go through each part, by processes of their own, and take over what their copies of this found."""
+
+        def found(part: Iterable[Tree]) -> _Found:
+            look(part)
+            return self._found()
+
+        before = self._found()
+        with closing(shared(parts, found)) as results:
+            self._join(next(results))
+            self._join(before)
+            if len(parts) > 1:
+                with self._timings.stage("wait"):
+                    for result in results:
+                        self._join(result)
+
+    def _join(self, found: _Found) -> None:
+        difference, seen = found
+        self._seen |= seen
+        self._difference.missing += difference.missing
+        self._difference.stale += difference.stale
+        self._difference.orphaned += difference.orphaned
+        self._difference.wanted += difference.wanted
+
+    def _found(self) -> _Found:
+        """Give what was found since the last call."""
+        found = (self._difference, self._seen)
+        self._difference, self._seen = Difference(), set()
+        return found
+
     def end(self) -> Difference:
         """Give all that differs, now that every directory was seen; whatever else podlan wrote is orphaned."""
         difference = self._difference
@@ -97,15 +137,16 @@ class Comparison:
 
 
 def compare(
-    out: Path,
-    trees: Iterable[tuple[str, Mapping[str, bytes]]],
-    marker: bytes = b"",
-    timings: Timings | None = None,
+    out: Path, parts: Sequence[Iterable[Tree]], marker: bytes = b"", timings: Timings | None = None
 ) -> Difference:
-    """Tell how the output differs from (directory, {relative path: content}) and from the marker, if there is one."""
+    """Tell how the output differs from its directories, which come in parts, and from the marker, if there is one."""
     comparison = Comparison(out, marker, timings or Timings())
-    for name, files in trees:
-        comparison.directory(name, files)
+
+    def look(part: Iterable[Tree]) -> None:
+        for name, files in part:
+            comparison.directory(name, files)
+
+    comparison.share(parts, look)
     return comparison.end()
 
 

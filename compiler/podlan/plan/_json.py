@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, ClassVar, TypeVar
 
 from podlan.diagnostics import Exit, PodlanError
@@ -47,17 +48,16 @@ def document(plan: Plan) -> dict[str, object]:
 
 def members(record: Any) -> dict[str, object]:  # noqa: ANN401 - any of the model's dataclasses
     """Give what a record's JSON object holds, by its keys there; records in it are as they are."""
-    return {
-        key: item
-        for name, key, default in _fields(type(record))  # type: ignore[arg-type]  # a class can be hashed
-        if (item := getattr(record, name)) != default
-    }
+    values, written = _written(type(record))  # type: ignore[arg-type]  # a class can be hashed
+    return {key: item for (key, default), item in zip(written, values(record), strict=True) if item != default}
 
 
 @functools.cache
-def _fields(kind: type[Any]) -> tuple[tuple[str, str, object], ...]:
-    """Give a dataclass's fields: name, key in JSON, default."""
-    return tuple((field.name, _camel(field.name), _default(field)) for field in dataclasses.fields(kind))
+def _written(kind: type[Any]) -> tuple[Callable[[object], tuple[object, ...]], tuple[tuple[str, object], ...]]:
+    """Give what reads a record's fields, all at once, and of each its key in JSON and its default."""
+    fields = dataclasses.fields(kind)
+    values = attrgetter(*[field.name for field in fields])
+    return values, tuple((_camel(field.name), _default(field)) for field in fields)
 
 
 def _default(field: dataclasses.Field[Any]) -> object:

@@ -176,7 +176,8 @@ def _site(path: Path, name: str) -> Mapping[str, Files]:
         prefix = str(path)
         texts = {_shown(file, prefix, name): text for file, text in checked.source.texts.items()}
         raise SiteHasErrors(name, [_renamed(finding, prefix, name) for finding in checked.findings], texts)
-    return {tree.removeprefix("nodes/"): files for tree, files in pipeline.rendered(checked) if tree != "cluster"}
+    (trees,) = pipeline.rendered(checked, 1)
+    return {tree.removeprefix("nodes/"): files for tree, files in trees if tree != "cluster"}
 
 
 def _renamed(finding: Finding, prefix: str, name: str) -> Finding:

@@ -69,7 +69,7 @@ _WORDS = {
     "False": False,
     "FALSE": False,
 }
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")  # what fits into 64 bits, and so into everybody's JSON
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*")
 _ADDRESS_START = re.compile(r"(?=.*([0-9]|:.*:))[0-9A-Fa-f:]+:")
 _GIVES_UP = "the parser gives up"
