@@ -10,6 +10,7 @@ shim with both: neighbour discovery knows no arp_filter, so an address on two li
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from podlan.addressing import Allocation, Range, child_mac, subnets_of, to_text
 from podlan.plan import Address, Link, Plan, Probe, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from podlan.inventory import Attachment, ResolvedNode, Site, Subnet
 
@@ -33,7 +34,7 @@ _HOST_PREFIX = {4: 32, 6: 128}
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wire:
     """One subnet on a node's master: the node's slice of it and, where it has a shim, the host's own address there."""
 
@@ -47,20 +48,20 @@ class Wire:
         """4 or 6."""
         return int(self.subnet.cidr.version)
 
-    @property
+    @cached_property
     def shim_text(self) -> str:
         """The shim's address, or nothing."""
         return to_text(self.shim.family, self.shim.first) if self.shim else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Strand:
     """One network of a node's pods: a master on the node, and the subnets that it carries."""
 
     attachment: Attachment
     wires: tuple[Wire, ...]
 
-    @property
+    @cached_property
     def pods(self) -> int:
         """How many pods can have an address at once: the smallest of the slices; 0 where there is none."""
         return min((sum(item.size for item in wire.slice) for wire in self.wires), default=0)
@@ -239,7 +240,8 @@ def _move(child: str, attachment: Attachment, wires: tuple[Wire, ...]) -> tuple[
     return addresses + beside[0], routes + beside[1]
 
 
-def _sysctls(via: str, master: str, child: str, *, has_ipv6: bool, is_small: bool, forwards: bool) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def _sysctls(via: str, master: str, child: str, *, has_ipv6: bool, is_small: bool, forwards: bool) -> Mapping[str, str]:
     settings: dict[str, str] = {}
     if via == "move":
         settings |= {f"net/ipv4/conf/{name}/rp_filter": "2" for name in (master, child)}

@@ -37,7 +37,7 @@ def changed(project):
     had(project, "nodes/more-24", "rootfs/etc/old/place.conf")
 
 
-@pytest.mark.parametrize("jobs", [2, 3, 64])
+@pytest.mark.parametrize("jobs", [2, 3, 9])
 def test_what_several_write_and_say_is_what_one_does(project, tmp_path_factory, jobs):
     start = tmp_path_factory.mktemp("start") / "start"
     shutil.copytree(project.path, start)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from podlan.addressing._ranges import Addresses, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from podlan.inventory import IP, Attachment, ResolvedNode, Site, Subnet
     from podlan.source import KeyPath
@@ -174,7 +174,7 @@ def pins(site: Site, node: ResolvedNode, attachment: Attachment) -> Iterator[tup
     """Give a node's pinned ranges with the subnet of their family on that master; others are left to the rules."""
     if not attachment.has_slices:
         return
-    base = site.origin(node, "masters", attachment.name, "ranges")
+    base = site.origin(node, "masters", attachment.name, "ranges") if attachment.ranges else ()
     for index, written in enumerate(attachment.ranges):
         item = Range.of(written)
         for name in subnets_of(site, attachment):
@@ -183,6 +183,6 @@ def pins(site: Site, node: ResolvedNode, attachment: Attachment) -> Iterator[tup
                 break
 
 
-def subnets_of(site: Site, attachment: Attachment) -> Iterable[str]:
+def subnets_of(site: Site, attachment: Attachment) -> tuple[str, ...]:
     """Name the subnets of an attachment's master that exist."""
-    return [name for name in attachment.master.subnets if name in site.subnets]
+    return site.carried[attachment.name]

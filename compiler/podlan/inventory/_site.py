@@ -116,6 +116,12 @@ class Site:
         return tuple(_resolve(self.inventory, name, node) for name, node in sorted(self.inventory.nodes.items()))
 
     @cached_property
+    def carried(self) -> dict[str, tuple[str, ...]]:
+        """The subnets of every master, as far as there are such."""
+        masters = self.inventory.masters.items()
+        return {name: tuple(subnet for subnet in master.subnets if subnet in self.subnets) for name, master in masters}
+
+    @cached_property
     def templates(self) -> Templates:
         """The site's own templates; read only where nodes have files of them."""
         return read_templates(self.source)

@@ -32,7 +32,6 @@ def pin_outside(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
     for node in site.nodes:
         for attachment in node.attachments:
             names = [name for name in subnets_of(site, attachment) if name in grounds]
-            base = site.origin(node, "masters", attachment.name, "ranges")
             for index, written in enumerate(attachment.ranges):
                 item = Range.of(written)
                 if names and not any(grounds[name].network.contains(item) for name in names):
@@ -41,7 +40,7 @@ def pin_outside(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Finding]:
                     yield Finding(
                         "PL201",
                         f"the range {item} pinned for {node.name} is not inside {cidrs}",
-                        site.place((*base, index)),
+                        site.place((*site.origin(node, "masters", attachment.name, "ranges"), index)),
                         hint=f"{attachment.name} carries {', '.join(names)} only",
                         also=_present(also),
                     )

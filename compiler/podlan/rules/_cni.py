@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from podlan.diagnostics import Finding
@@ -97,7 +98,7 @@ def _directory(site: Site, node: ResolvedNode) -> Iterator[tuple[KeyPath, str, s
         message = f"on {node.name} the CNI files in {cni} lie in the kubelet's {kubelet}: one would read the other's"
         yield path, message, "give cni.confDir and cluster.kubeletConfigDir directories of their own", other
     for directory, keys in ((cni, ("cni", "confDir")), (kubelet, ("cluster", "kubeletConfigDir"))):
-        taken = next((what for place, what in _TAKEN.items() if f"{directory}/" in (f"{place}/", place)), None)
+        taken = _taken(directory)
         if taken is not None:
             path = site.origin(node, *keys)
             message = f"on {node.name} {'.'.join(keys)} is {directory}, where {taken} has its files"
@@ -118,5 +119,11 @@ _TAKEN = {
     "/etc/tmpfiles.d": "systemd-tmpfiles",
 }
 """Directories whose *.conf files others read, some of them podlan's own."""
+
+
+@cache
+def _taken(directory: str) -> str | None:
+    return next((what for place, what in _TAKEN.items() if f"{directory}/" in (f"{place}/", place)), None)
+
 
 RULES = (locked_for_the_site, file_read_as_written)

@@ -215,10 +215,12 @@ def mtu_carries_family(site: Site, grounds: Mapping[str, Ground]) -> Iterator[Fi
     for node in site.nodes:
         for attachment in node.attachments:
             mtu = attachment.mtu
+            if mtu is None or mtu >= _IPV6_LEAST_MTU:
+                continue
             carried = [grounds[name] for name in subnets_of(site, attachment) if name in grounds]
             ground = next((ground for ground in carried if ground.network.family == _IPV6), None)
             path = site.origin(node, "masters", attachment.name, "mtu")
-            if ground is not None and mtu is not None and mtu < _IPV6_LEAST_MTU and path not in told:
+            if ground is not None and path not in told:
                 told.add(path)
                 also = site.place(("subnets", ground.name, "cidr"), label="an IPv6 subnet")
                 yield Finding(
