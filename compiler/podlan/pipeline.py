@@ -347,7 +347,9 @@ def _part(checked: Checked, number: int, jobs: int) -> Iterator[Tree]:
         return
     if not number:
         yield "cluster", render_cluster(checked.site)
-    for node in checked.site.nodes[number::jobs]:
+    nodes = checked.site.nodes
+    # A run of nodes each: what lies together in memory is then touched, and so copied, by one process only.
+    for node in nodes[number * len(nodes) // jobs : (number + 1) * len(nodes) // jobs]:
         own = checked.own.get(node.name, ())
         yield f"nodes/{node.name}", render(blueprint(checked.site, node, checked.allocation), own)
 

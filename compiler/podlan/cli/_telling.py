@@ -39,11 +39,11 @@ def print_json(values: dict[str, object]) -> None:
 def written(compiled: pipeline.Compiled, site: Path, out: Path) -> str:
     """Sum up a compile that succeeded."""
     difference = compiled.difference
-    written = len(difference.missing) + len(difference.stale)
     nodes = len(compiled.checked.site.nodes) if compiled.checked.site else 0
     return (
         f"{site} -> {out}: {count(nodes, 'node')}, {count(difference.wanted, 'file')}: "
-        f"{written} written, {len(difference.orphaned)} removed, {difference.wanted - written} unchanged"
+        f"{difference.written} written, {len(difference.orphaned)} removed, "
+        f"{difference.wanted - difference.written} unchanged"
     )
 
 

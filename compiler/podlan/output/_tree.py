@@ -27,22 +27,37 @@ STAGE = ".podlan-stage"
 
 @dataclass(slots=True)
 class Difference:
-    """What an output tree would need: relative paths, each list sorted."""
+    """What an output tree would need: relative paths."""
 
     missing: list[str] = field(default_factory=list)
+    absent: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Directories that are not there, and the files that they should hold: most the same ones, which are kept once."""
     stale: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     wanted: int = 0
     """How many files the output should have."""
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.stale or self.orphaned)
+        return bool(self.missing or self.absent or self.stale or self.orphaned)
+
+    @property
+    def written(self) -> int:
+        """Count the files that are to be written."""
+        return len(self.missing) + len(self.stale) + sum(len(paths) for _, paths in self.absent)
 
     def names(self) -> Iterator[tuple[str, str]]:
         """List it as (what, path) for people and programs."""
-        yield from (("missing", path) for path in self.missing)
-        yield from (("stale", path) for path in self.stale)
-        yield from (("orphaned", path) for path in self.orphaned)
+        missing = [*self.missing, *(f"{name}/{path}" for name, paths in self.absent for path in paths)]
+        for what, paths in (("missing", missing), ("stale", self.stale), ("orphaned", self.orphaned)):
+            yield from ((what, path) for path in sorted(paths))
+
+    def join(self, other: Difference) -> None:
+        """Add what another part of the output needs."""
+        self.missing += other.missing
+        self.absent += other.absent
+        self.stale += other.stale
+        self.orphaned += other.orphaned
+        self.wanted += other.wanted
 
 
 class Comparison:
@@ -56,6 +71,7 @@ class Comparison:
         self._timings = timings
         self._difference = Difference(wanted=bool(marker))
         self._seen: set[str] = set()
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._reader = Reader(out)
         for name in (STAGE, NODES):
             self._reader.is_directory(name)
@@ -68,7 +84,8 @@ class Comparison:
             self._difference.wanted += len(files)
             reader = self._reader.fork()
             if not reader.is_directory(name):
-                self._difference.missing += [f"{name}/{path}" for path in files]
+                paths = tuple(files)
+                self._difference.absent.append((name, self._known.setdefault(paths, paths)))
                 return list(files), True
             manifest = reader.content(f"{name}/{MANIFEST}")
             if manifest is not None and manifest == files.get(MANIFEST):  # it lists the same files
@@ -109,10 +126,7 @@ class Comparison:
     def _join(self, found: _Found) -> None:
         difference, seen = found
         self._seen |= seen
-        self._difference.missing += difference.missing
-        self._difference.stale += difference.stale
-        self._difference.orphaned += difference.orphaned
-        self._difference.wanted += difference.wanted
+        self._difference.join(difference)
 
     def _found(self) -> _Found:
         """Give what was found since the last call."""
@@ -131,8 +145,6 @@ class Comparison:
                 except CannotWrite:
                     continue  # of others, who may have links and directories of any name
                 difference.orphaned += _orphans(reader, name, manifest, {})
-        for names in (difference.missing, difference.stale, difference.orphaned):
-            names.sort()
         return difference
 
 
