@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
+    from podlan.inventory import ResolvedNode
     from podlan.render import Artifact
     from podlan.source import KeyPath
 
@@ -350,8 +351,18 @@ def _part(checked: Checked, number: int, jobs: int) -> Iterator[Tree]:
     nodes = checked.site.nodes
     # A run of nodes each: what lies together in memory is then touched, and so copied, by one process only.
     for node in nodes[number * len(nodes) // jobs : (number + 1) * len(nodes) // jobs]:
-        own = checked.own.get(node.name, ())
-        yield f"nodes/{node.name}", render(blueprint(checked.site, node, checked.allocation), own)
+        yield f"nodes/{node.name}", _node(checked, checked.site, node, checked.allocation)
+
+
+def rendered_node(checked: Checked, name: str) -> dict[str, bytes]:
+    """Plan and render one node of a site that has no errors. Raises KeyError."""
+    if checked.site is None or checked.allocation is None:
+        raise KeyError(name)
+    return _node(checked, checked.site, checked.site.node(name), checked.allocation)
+
+
+def _node(checked: Checked, site: Site, node: ResolvedNode, allocation: Allocation) -> dict[str, bytes]:
+    return render(blueprint(site, node, allocation), checked.own.get(node.name, ()))
 
 
 def _make_directory(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a benchmark keeps its trees: in memory, since a disk's journal would be measured too."""
+"""Memory: where a benchmark keeps its trees, since a disk's journal would be measured too; and what a command takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
+from typing import Self
 
 SHARED = Path("/dev/shm")  # noqa: S108 - a directory of its own is made there
 _BYTES = 110_000
@@ -53,3 +55,48 @@ def _available() -> int:
         if name == "MemAvailable":
             return int(value.split()[0]) * 1024 - _SPARE
     return 0
+
+
+class Scales:
+    """Weighs a process group while the context lasts: the most that its processes had at one time, in MB.
+
+    Pages that several have in common count once (Pss of proc(5)): what a process copies of the one that forked it
+    counts, and what it shares with it does not.
+    """
+
+    def __init__(self, group: int) -> None:
+        self.megabytes = 0.0
+        self._group = group
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._weigh)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _weigh(self) -> None:
+        while not self._is_over.wait(0.02):
+            self.megabytes = max(self.megabytes, sum(map(_proportional, self._members())) / 1024)
+
+    def _members(self) -> list[Path]:
+        return [path for path in Path("/proc").glob("[0-9]*") if _group_of(path) == self._group]
+
+
+def _group_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[2])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _proportional(process: Path) -> int:
+    """Give a process's proportional share of memory in KiB; nothing where it is over, or another user's."""
+    try:
+        lines = (process / "smaps_rollup").read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

@@ -19,7 +19,7 @@ from podlan.review.comparing import compare
 from podlan.review.differences import headline, review, summary
 from podlan.review.forms import BadOutput, form
 from podlan.review.model import Change, Kind, Risk
-from podlan.review.sides import Side
+from podlan.review.sides import Nodes, Side
 
 RELEASE = Release("1.4.0", "https://mirror.example.com/cni.tgz", "ab" * 32, "/opt/cni/bin", ("macvlan",))
 
@@ -376,3 +376,16 @@ def test_however_deep_a_file_is_nested_it_ends_in_a_form_or_a_clear_error(depth)
     deep = '{"a": ' + "[" * depth + "]" * depth + "}"
     with contextlib.suppress(BadOutput):
         assert form("n", files(**{f"rootfs{CNI}": deep})).slices == {}
+
+
+def test_the_nodes_of_a_side_are_read_when_they_are_asked_for_and_each_once():
+    read = []
+
+    def lazily(name):
+        read.append(name)
+        return files()
+
+    nodes = Nodes(["a", "b"], lazily)
+    assert (len(nodes), list(nodes), nodes.get("c"), read) == (2, ["a", "b"], None, [])
+    result = review(Side("old", nodes), Side("new", {"a": files(), "b": files(conf=cni("10.0.0.24-10.0.0.39"))}))
+    assert (result.same, list(result.changes), read) == (1, ["b"], ["a", "b"])

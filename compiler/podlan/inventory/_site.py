@@ -115,6 +115,14 @@ class Site:
         """The nodes, sorted by name; a profile or a master that does not exist is left out (rules report it)."""
         return tuple(_resolve(self.inventory, name, node) for name, node in sorted(self.inventory.nodes.items()))
 
+    def node(self, name: str) -> ResolvedNode:
+        """Give a node. Raises KeyError."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, ResolvedNode]:
+        return {node.name: node for node in self.nodes}
+
     @cached_property
     def carried(self) -> dict[str, tuple[str, ...]]:
         """The subnets of every master, as far as there are such."""

@@ -37,10 +37,15 @@ class Review:
 def review(old: Side, new: Side) -> Review:
     """Compare two sides. Raises BadOutput and BadPlan for what cannot be read."""
     names = sorted(old.nodes.keys() | new.nodes.keys())
-    pairs = {name: (old.nodes.get(name), new.nodes.get(name)) for name in names}
-    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    before = {name: form(name, pair[0]) for name, pair in differing.items() if pair[0] is not None}
-    after = {name: form(name, pair[1]) for name, pair in differing.items() if pair[1] is not None}
+    differing: list[str] = []
+    before: dict[str, Form] = {}
+    after: dict[str, Form] = {}
+    for name in names:
+        files = (old.nodes.get(name), new.nodes.get(name))
+        if files[0] != files[1]:
+            differing.append(name)
+            before |= {name: form(name, files[0])} if files[0] is not None else {}
+            after |= {name: form(name, files[1])} if files[1] is not None else {}
     renamed = _renamed(before, after)
     changes = {
         name: compare(before.get(renamed.get(name, name)), after.get(name))
@@ -51,7 +56,7 @@ def review(old: Side, new: Side) -> Review:
         changes[name] = (*changes[name], Change(Kind.TEXT, Risk.NONE, f"renamed: it was {was}"))
     changes = _with_takers(changes, after)
     ordered = sorted(changes, key=lambda name: (changes[name][0].order[:2], natural(name)))
-    return Review(old.name, new.name, len(pairs) - len(differing), {name: changes[name] for name in ordered})
+    return Review(old.name, new.name, len(names) - len(differing), {name: changes[name] for name in ordered})
 
 
 def _renamed(before: Mapping[str, Form], after: Mapping[str, Form]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +18,33 @@ from podlan.review.forms import BadOutput, Files
 from podlan.source import CannotRead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
 _NODES = "nodes"
 _MANIFEST = "manifest.json"
 _MARKER = "site.json"
+
+
+class Nodes(Mapping[str, Files]):
+    """The compiled files of every node, read or rendered when they are asked for, and not kept.
+
+    Of two sides with 10,000 nodes each they are 800 MB.
+    """
+
+    def __init__(self, names: Iterable[str], files: Callable[[str], Files]) -> None:
+        self._names = dict.fromkeys(names)
+        self._files = files
+
+    def __getitem__(self, name: str) -> Files:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._files(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +102,7 @@ def load(argument: str) -> Side:
 
 
 def _read(path: Path, name: str) -> Mapping[str, Files]:
-    return dict(_output(path, name)) if is_output(path) else _site(path, name)
+    return _output(path, name) if is_output(path) else _site(path, name)
 
 
 def _committed(tree: revisions.Tree) -> Mapping[str, Files] | None:
@@ -112,10 +135,10 @@ def is_output(path: Path) -> bool:
     return not any(path.rglob("*.yaml"))
 
 
-def _output(path: Path, name: str) -> Iterator[tuple[str, Files]]:
-    for directory in sorted((path / _NODES).glob("*")):
-        if (directory / _MANIFEST).is_file() and not directory.is_symlink():
-            yield directory.name, _node(directory, f"{name}/{_NODES}/{directory.name}")
+def _output(path: Path, name: str) -> Mapping[str, Files]:
+    directories = sorted((path / _NODES).glob("*"))
+    found = [one.name for one in directories if (one / _MANIFEST).is_file() and not one.is_symlink()]
+    return Nodes(found, lambda node: _node(path / _NODES / node, f"{name}/{_NODES}/{node}"))
 
 
 def _node(directory: Path, where: str) -> dict[str, bytes]:
@@ -176,8 +199,8 @@ def _site(path: Path, name: str) -> Mapping[str, Files]:
         prefix = str(path)
         texts = {_shown(file, prefix, name): text for file, text in checked.source.texts.items()}
         raise SiteHasErrors(name, [_renamed(finding, prefix, name) for finding in checked.findings], texts)
-    (trees,) = pipeline.rendered(checked, 1)
-    return {tree.removeprefix("nodes/"): files for tree, files in trees if tree != "cluster"}
+    names = [node.name for node in checked.site.nodes] if checked.site is not None else []
+    return Nodes(names, lambda node: pipeline.rendered_node(checked, node))
 
 
 def _renamed(finding: Finding, prefix: str, name: str) -> Finding:
