@@ -77,7 +77,7 @@ class UnknownNode(PodlanError):
         return f"neither {self.lock} nor its site knows a node {self.node}; nothing was released"
 
 
-@dataclass(slots=True)
+@dataclass
 class Checked:
     """A site that was read and judged. Where `findings` hold an error, what comes after it is None or empty."""
 
@@ -94,11 +94,16 @@ class Checked:
         """Tell whether any finding is an error."""
         return has_errors(self.findings)
 
+    @cached_property
+    def lock_text(self) -> str:
+        """The lock as it should be; nothing where there is no allocation."""
+        return self.allocation.lock.text() if self.allocation is not None else ""
+
     @property
     def lock_changes(self) -> bool:
         """Tell whether compiling would change the lock."""
         text = self.source.texts.get(str(self.source.lock_path))
-        return self.allocation is not None and self.allocation.lock.text() != text
+        return self.allocation is not None and self.lock_text != text
 
 
 @dataclass
@@ -375,8 +380,8 @@ def _make_directory(out: Path) -> None:
 def _write_lock(checked: Checked) -> None:
     path = checked.source.lock_path
     remove_leftovers(path)
-    if checked.allocation is not None and checked.lock_changes:
-        write_durably(path, checked.allocation.lock.text().encode())
+    if checked.lock_changes:
+        write_durably(path, checked.lock_text.encode())
 
 
 class Freed(NamedTuple):

@@ -64,8 +64,8 @@ class Lock:
     places: dict[tuple[str, ...], Place] = field(default_factory=dict, compare=False)
 
     def text(self) -> str:
-        """Write the lock's file."""
-        return f"{_HEADER} {VERSION}\n" + "".join(f"{line}\n" for line in sorted(self._lines(), key=str.encode))
+        """Write the lock's file. Text in the order of its characters is bytewise in order, too: so UTF-8 is made."""
+        return f"{_HEADER} {VERSION}\n" + "".join(f"{line}\n" for line in sorted(self._lines()))
 
     def _lines(self) -> Iterator[str]:
         for key, value in self.meta.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from podlan.addressing._claims import pins, subnets_of
@@ -88,6 +89,7 @@ def _size(attachment: Attachment, pods: int) -> int:
     return pods if attachment.master.allocate == "packed" else 1 << (pods - 1).bit_length()
 
 
+@cache
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key by which node-9 comes before node-10."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from podlan import pipeline
-    from podlan.addressing import Lock
     from podlan.diagnostics import Finding
 
 
@@ -57,9 +56,9 @@ def print_some(lines: list[str], most: int) -> None:
 
 def lock_lines(checked: pipeline.Checked) -> Iterator[str]:
     """Tell what the lock gains and loses, line by line, as a diff does: first the slices that move or go."""
-    if checked.allocation is None:
+    if not checked.lock_changes:
         return
-    old, new = _lines(checked.lock), _lines(checked.allocation.lock)
+    old, new = _lines(checked.lock.text()), _lines(checked.lock_text)
     name = checked.source.lock_path.name
     lost = {_holder(line) for line in old - new if line.startswith("slice ")}
     changes = [("-", line) for line in sorted(old - new)] + [("+", line) for line in sorted(new - old)]
@@ -82,8 +81,8 @@ def _holder(line: str) -> tuple[str, ...]:
     return tuple(line.split(" ")[:3])
 
 
-def _lines(lock: Lock) -> set[str]:
-    return set(lock.text().splitlines()[1:])
+def _lines(lock: str) -> set[str]:
+    return set(lock.splitlines()[1:])
 
 
 def as_values(compiled: pipeline.Compiled) -> dict[str, object]:
