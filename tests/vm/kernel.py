@@ -27,7 +27,8 @@ for place in /tmp /run /dev /proc /sys; do mount -t tmpfs none "/over/root$place
 mount -t devtmpfs none /over/root/dev
 mount -t proc none /over/root/proc
 mount -t sysfs none /over/root/sys
-mkdir -p /over/root/run/netns
+mkdir -p /over/root/run/netns /over/root@HERE@
+mount -o bind /lower@HERE@ /over/root@HERE@
 chroot /over/root /bin/sh -c 'cd @HERE@ && PATH=/usr/sbin:/usr/bin:/sbin:/bin exec @PROGRAM@' < /dev/null
 echo "@END@$?"
 sync
