@@ -88,12 +88,17 @@ def test_a_second_up_of_a_name_is_refused_and_harms_nothing(name):
     assert lab("verify", "none", "--name", name).returncode == 0
 
 
-def test_a_lab_that_somebody_works_on_is_busy(name):
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_up_is_busy_until_it_is_interrupted_and_then_leaves_nothing(name, end):
     builder = started("up", "none", "--name", name, **hang(name))
     wait_for(reconciling(name))
     assert f"process {builder.pid} works on lab {name} now" in lab("down", "none", "--name", name).stderr
-    builder.terminate()
-    assert builder.wait() == 143
+    builder.send_signal(end)
+    builder.send_signal(end)
+    _, err = builder.communicate(timeout=60)
+    assert (builder.returncode, err) == (128 + end, "")
+    assert traces(name) == []
+    assert processes_with(sixty(name)) == []
 
 
 @pytest.mark.usefixtures("clean")

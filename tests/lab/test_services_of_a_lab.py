@@ -62,12 +62,24 @@ def counted(report, key):
 
 
 def unanswered(report):
-    """Give whose questions got no answer, and whether it was a Service of theirs, by family."""
+    """Give whose questions got no answer, whose Service that was as seen from there, and the family."""
     return {
-        (one.question.source, one.question.service.pod.partition("/")[0], one.question.service.version)
+        (one.question.source, seen(one.question), one.question.service.version)
         for one in report.services
         if not one.reached
     }
+
+
+def seen(question):
+    pod = question.service.pod
+    if pod == question.source:
+        return "itself"
+    return "own node" if pod.partition("/")[0] == question.node else "other node"
+
+
+def of(source, version):
+    """Give all that a pod asks in a family."""
+    return {(source, whose, version) for whose in ("itself", "own node", "other node")}
 
 
 def run(*argv):
@@ -87,18 +99,24 @@ def test_pods_and_hosts_get_answers_and_each_thing_that_this_takes_is_needed(nam
         (protocol, family) for protocol in ("tcp", "udp") for family in (False, True)
     }
 
-    # The route that podlan gives each pod.
-    assert run(*in_pod(home, "a", "a/pod-1", "ip", "route", "delete", "10.96.0.0/12")).returncode == 0
-    report = found(name)
-    assert unanswered(report) == {("a/pod-1", "a", 4), ("a/pod-1", "b", 4)}
-    assert "a/pod-1 gets no answer from Service 10.96.0.1 port 80/tcp, which is a/pod-1" in report.surprises
-    assert run(*in_pod(home, "a", "a/pod-1", "ip", "route", "add", "10.96.0.0/12", "via", shim(home))).returncode == 0
+    # The routes that podlan gives each pod, of each family.
+    for version, network in ((4, NETWORKS[0]), (6, NETWORKS[1])):
+        route = (f"-{version}", "route")
+        assert run(*in_pod(home, "a", "a/pod-1", "ip", *route, "delete", network)).returncode == 0
+        report = found(name)
+        assert unanswered(report) == of("a/pod-1", version)
+        service = {4: "10.96.0.1", 6: "fd00:96::1"}[version]
+        assert f"a/pod-1 gets no answer from Service {service} port 80/tcp, which is a/pod-1" in report.surprises
+        back = (network, "via", shim(home, version))
+        assert run(*in_pod(home, "a", "a/pod-1", "ip", *route, "add", *back)).returncode == 0
+    assert found(name).ok
 
     # kube-proxy's masqueradeAll: else a backend answers the pod straight, with an address that it did not ask.
     plain = run(*in_node(home, "b", "nft", "flush", "chain", "ip", "kube-proxy", "mark-for-masquerade"))
     assert plain.returncode == 0, plain.stderr
     lost = unanswered(found(name))
-    assert {("b/pod-1", "a", 4), ("b/pod-2", "a", 4), ("b/pod-1", "b", 4)} <= lost
+    itself_and_neighbour = {(pod, whose, 4) for pod in ("b/pod-1", "b/pod-2") for whose in ("itself", "own node")}
+    assert itself_and_neighbour | {("b/pod-1", "other node", 4), ("b/pod-2", "other node", 4)} <= lost, lost
     assert {source.partition("/")[0] for source, _, _ in lost} == {"b"}
     assert {version for _, _, version in lost} == {4}
     mark = "add rule ip kube-proxy mark-for-masquerade mark set mark or 0x4000"
@@ -108,15 +126,14 @@ def test_pods_and_hosts_get_answers_and_each_thing_that_this_takes_is_needed(nam
     off = "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding"
     assert run(*in_node(home, "a", "sh", "-c", off)).returncode == 0
     report = found(name)
-    pods = {("a/pod-1", "a", 6), ("a/pod-1", "b", 6), ("a/pod-2", "a", 6), ("a/pod-2", "b", 6)}
-    assert unanswered(report) == pods
+    assert unanswered(report) == of("a/pod-1", 6) | of("a/pod-2", 6)
     assert "no answer from IPv6 Services" in run(*in_node(home, "a", *DOCTOR)).stdout
     assert "no answer from IPv6 Services" not in run(*in_node(home, "b", *DOCTOR)).stdout
 
 
-def shim(home):
-    shown = run(*in_node(home, "a", "ip", "-o", "-4", "address", "show", "dev", "macvlan0")).stdout
-    return shown.split()[3].partition("/")[0]
+def shim(home, version):
+    shown = run(*in_node(home, "a", "ip", "-o", f"-{version}", "address", "show", "dev", "macvlan0", "scope", "global"))
+    return shown.stdout.split()[3].partition("/")[0]
 
 
 @pytest.mark.parametrize(("services", "via"), [("", "shim"), (WITH, "none")], ids=["no-services", "no-host-access"])
