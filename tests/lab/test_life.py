@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -74,12 +75,24 @@ def test_up_verify_and_down_are_commands_of_their_own(name):
     assert lab("down", "shim", "--name", name).stderr == f"lab {name}: nothing to remove\n"
 
 
-def test_a_broken_promise_ends_verify_with_one(name):
+def test_a_broken_promise_ends_verify_with_one_and_is_a_failure_in_junit(name):
     assert lab("up", "shim", "--name", name, "--pods", "1", NODES="node-1").returncode == 0
+    verify = ("verify", "shim", "--name", name, "--format")
+    good = lab(*verify, "junit")
+    assert (good.returncode, failing(good.stdout)) == (0, []), good
     two_answer = "for name in eth0 macvlan0; do echo 0 >/proc/sys/net/ipv4/conf/$name/arp_filter; done"
     inside = ["nsenter", f"--net={ROOT / name / 'nodes/node-1/net'}", "sh", "-c", two_answer]
     subprocess.run(inside, check=True)
-    assert lab("verify", "shim", "--name", name, "--format", "json").returncode == 1
+    bad = lab(*verify, "junit")
+    assert (bad.returncode, failing(bad.stdout)) == (1, ["one MAC answers for an IPv4 address"]), bad
+    assert lab(*verify, "json").returncode == 1
+
+
+def failing(text):
+    """Give the suites of a JUnit document that have failures; all together must have tried something."""
+    suites = ET.fromstring(text).findall("testsuite")  # noqa: S314 - our own output
+    assert sum(int(suite.get("tests")) for suite in suites) > 5
+    return [suite.get("name") for suite in suites if suite.get("failures") != "0"]
 
 
 def test_a_second_up_of_a_name_is_refused_and_harms_nothing(name):
