@@ -122,8 +122,11 @@ def test_the_only_lab_needs_no_name_and_several_do(monkeypatch, tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "other.lock").touch()
     assert meant(None, None) == "one"
-    (tmp_path / "two").mkdir()
-    with pytest.raises(ManyLabs, match="one, two; say which with --name"):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / "killed.lock").write_text(str(ended.pid), encoding="utf-8")
+    (tmp_path / "two.output").mkdir()
+    with pytest.raises(ManyLabs, match="killed, one, two; say which with --name"):
         meant(None, None)
     assert meant("three", tmp_path) == "three"
     assert meant(None, tmp_path) == default_name(tmp_path)

@@ -166,6 +166,22 @@ class ForeignLab(PodlanError):
         return f"cannot read the state of lab {self.name} ({self.problem}); take it down: {_down(self.name)}"
 
 
+class Damaged(PodlanError):
+    """Somebody took namespaces away from a lab that is up; `places` are those without."""
+
+    def __init__(self, name: str, places: Sequence[str]) -> None:
+        super().__init__(name, places)
+        self.name = name
+        self.places = tuple(places)
+
+    def __str__(self) -> str:
+        more = ", …" if len(self.places) > _SHOWN else ""
+        return (
+            f"lab {self.name} has lost the namespaces of {', '.join(self.places[:_SHOWN])}{more}, which somebody"
+            f" unmounted or deleted; take it down: {_down(self.name)}"
+        )
+
+
 class LabBusy(PodlanError):
     """Another process works on this lab now."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podlan.lab import life, mending, which
+from podlan.lab import damage, life, mending, which
 from podlan.lab.inside_command import split
 from podlan.lab.interrupt import interruptible
 
@@ -105,7 +105,9 @@ def mend(source: Path | None, name: str | None) -> None:
 @contextlib.contextmanager
 def _lab(name: str | None, source: Path | None) -> Iterator[tuple[Lab, State]]:
     with interruptible(), life.opened(which.meant(name, source)) as lab:
-        yield lab, life.up_already(lab)
+        built = life.up_already(lab)
+        with damage.told(lab.processes, lab.home, built):
+            yield lab, built
 
 
 def _tell(made: Fault) -> None:

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from podlan.lab import namespaces, rootfs, state
-from podlan.lab.errors import NoLab, NoPlace, ToolMissing
+from podlan.lab import damage, namespaces, rootfs, state
+from podlan.lab.errors import Damaged, NoLab, NoPlace, ToolMissing
 from podlan.lab.processes import SEARCH
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ def into(home: Home, place: str, *argv: str) -> list[str]:
 
 
 def become(home: Home, place: str, argv: Sequence[str], settings: dict[str, str] | None = None) -> NoReturn:
-    """Run a program in a place instead of this one: its terminal, its signals, its exit code."""
+    """Run a program in a place instead of this one: its terminal, its signals, its exit code; may raise Damaged."""
     command = into(home, place, *argv)
+    if not damage.is_there(home, place):
+        raise Damaged(home.name, [place])
     nsenter = shutil.which(command[0], path=SEARCH)
     if nsenter is None:
         raise ToolMissing(command[0], "util-linux")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podlan.lab import matrix, mending, namespaces, node, promise, rootfs, services, state, wiring
+from podlan.lab import damage, matrix, mending, namespaces, node, promise, rootfs, services, state, wiring
 from podlan.lab.errors import (
     ForeignLab,
     LabBusy,
@@ -96,10 +96,12 @@ def up(lab: Lab, topology: Topology, options: Options | None = None) -> State:
 def verify(lab: Lab) -> Report:
     """Try who reaches whom, and compare."""
     built = up_already(lab)
-    macs = matrix.answering(lab.processes, lab.home, built)
-    tries = matrix.tries(lab.processes, lab.home, built)
-    asked = services.ask(lab.processes, lab.home, built.pods)
-    return report(built, tries, macs, asked, [str(fault) for fault in mending.standing(lab.processes, lab.home)])
+    with damage.told(lab.processes, lab.home, built):
+        macs = matrix.answering(lab.processes, lab.home, built)
+        tries = matrix.tries(lab.processes, lab.home, built)
+        asked = services.ask(lab.processes, lab.home, built.pods)
+        standing = [str(fault) for fault in mending.standing(lab.processes, lab.home)]
+    return report(built, tries, macs, asked, standing)
 
 
 def down(lab: Lab) -> list[PodlanError]:
@@ -202,7 +204,7 @@ def _detach(lab: Lab, built: State) -> list[PodlanError]:
         try:
             node.detach(lab.processes, lab.home, pod, built.bin_dirs[pod.node])
         except PluginFailed as refusal:
-            return refusal
+            return refusal if damage.is_there(lab.home, pod.name) else None  # nothing is left to be detached
         return None
 
     return [refusal for refusal in lab.processes.each(detach, built.pods) if refusal is not None]

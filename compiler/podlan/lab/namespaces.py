@@ -51,8 +51,8 @@ def in_pod(home: Home, name: str, pod: str, *argv: str) -> list[str]:
 
 
 def pod_net(pod: str) -> str:
-    """Give the path, in its node, of a pod's network namespace."""
-    return f"/run/netns/{pod.replace('/', '-')}"
+    """Give the path, in its node, of a pod's network namespace; the node's name in it might make it too long."""
+    return f"/run/netns/{pod.rpartition('/')[2]}"
 
 
 def furnish(processes: Processes, home: Home) -> None:

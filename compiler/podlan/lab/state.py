@@ -207,18 +207,20 @@ def _interface(document: dict[str, Any]) -> InterfaceState:
 
 
 def homes(prefix: str) -> list[Home]:
-    """Give the labs whose names begin so, built, half built or half removed."""
+    """Give the labs whose names begin so, built, half built or half removed; what bears no lab's name is none."""
+    found = []
     with contextlib.suppress(FileNotFoundError):
-        names = {path.stem for path in ROOT.iterdir()}
-        return [Home(name) for name in sorted(names) if name.startswith(prefix)]
-    return []
+        for name in sorted({path.stem for path in ROOT.iterdir()}):
+            with contextlib.suppress(BadName):
+                found.append(Home(name))
+    return [home for home in found if home.name.startswith(prefix)]
 
 
 @contextlib.contextmanager
 def locked(home: Home) -> Iterator[int]:
     """Hold a lab's lock and give its descriptor, for the lab's programs to inherit; raises LabBusy.
 
-    A lock that only programs of a podlan that died hold is `abandoned`'s to clear.
+    A lock that only programs of a podlan that died hold is `life.opened`'s to clear.
     """
     descriptor = _take(home)
     try:
@@ -240,6 +242,10 @@ def _take(home: Home) -> int:
             descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
             continue  # the last lab's end removed the directory just now
+        except OSError:
+            with contextlib.suppress(OSError):
+                ROOT.rmdir()
+            raise
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -252,6 +258,15 @@ def _take(home: Home) -> int:
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
                 return descriptor
         os.close(descriptor)  # somebody removed this file between our open and our lock
+
+
+def abandoned(home: Home) -> bool:
+    """Tell whether a podlan died while it worked on a lab, and nobody has come since."""
+    try:
+        pid = home.lock.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return False
+    return bool(pid) and not alive(pid)
 
 
 def alive(pid: str) -> bool:

@@ -21,9 +21,9 @@ _PREFIX = "stranger-"
 
 
 def free_name(home: Home) -> str:
-    """Give a stranger's name that none has."""
+    """Give a stranger's name that none has, nor a node."""
     numbered = (f"{_PREFIX}{number}" for number in itertools.count(1))
-    return next(name for name in numbered if not is_plugged(home, name))
+    return next(name for name in numbered if not is_plugged(home, name) and not namespaces.node(home, name).exists())
 
 
 def names(home: Home) -> list[str]:

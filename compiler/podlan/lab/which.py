@@ -25,6 +25,8 @@ def default_name(source: Path) -> str:
 
 def meant(name: str | None, source: Path | None) -> str:
     """Give the name of the lab that is meant; raises NoLabs, or ManyLabs where one word more is needed."""
+    if os.geteuid() != 0:
+        raise NeedsRoot
     if name is not None:
         return name
     if source is not None:
@@ -36,7 +38,7 @@ def meant(name: str | None, source: Path | None) -> str:
 
 
 def here() -> list[Home]:
-    """Give the labs of this machine, those that are half built or half removed too."""
+    """Give the labs of this machine, those too that are half built or half removed, if only a killed podlan's lock."""
     if os.geteuid() != 0:
         raise NeedsRoot
-    return [home for home in state.homes("") if home.path.exists()]
+    return [home for home in state.homes("") if home.path.exists() or home.output.exists() or state.abandoned(home)]
