@@ -12,7 +12,7 @@ BENCH_PACKAGES := $(LAB_PACKAGES) net-tools
 TEST_PACKAGES := $(LAB_PACKAGES) busybox-static containerd curl git iputils-arping openssh-client openssl procps runc shellcheck \
     strace systemd systemd-container
 # The virtual machine's kernel is Debian's for clouds, downloaded and unpacked below .venv, not installed.
-VM_PACKAGES := $(LAB_PACKAGES) busybox-static cpio kmod qemu-system-common qemu-system-x86
+VM_PACKAGES := $(LAB_PACKAGES) busybox-static cpio kmod procps qemu-system-common qemu-system-x86
 
 # Paths are relative throughout, so that the clone may lie in a folder with spaces in its name.
 BIN := .venv/bin
@@ -55,8 +55,7 @@ test-newer-plugins: root test-packages venv ## what a newer release of the CNI p
 
 .PHONY: e2e-vm
 e2e-vm: root vm-packages venv ## VLANs, and bonds that fail over while pods talk, in virtual machines in software: minutes (root)
-	@$(BIN)/python tests/vm/masters.py .venv/vm
-	@$(BIN)/python tests/vm/qemu.py .venv/vm $(BIN)/python tests/vm/vlans.py
+	@$(BIN)/python tests/vm/together.py .venv/vm
 
 .PHONY: setup
 setup: test-packages venv ## what the other tasks need: Debian packages and .venv (root, if packages are missing)
@@ -118,7 +117,7 @@ bench-node: root bench-packages venv node $(IFSTATE) ## what a node's run costs 
 	@PYTHONPATH=tests/support $(BIN)/python tests/bench/node.py $(BENCH_ARGS)
 
 .PHONY: bench-lab
-bench-lab: root lab-packages venv ## what a lab of 50 nodes and 200 pods costs to build, to verify and to remove (root)
+bench-lab: root lab-packages venv ## what a lab of 50 nodes and 200 pods costs; fails if it is not up in a minute (root)
 	@$(BIN)/python tests/bench/lab.py $(BENCH_ARGS)
 
 .PHONY: fuzz

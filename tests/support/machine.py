@@ -62,11 +62,11 @@ def rack() -> Iterator[Rack]:
     with subprocess.Popen(argv, **pipes, start_new_session=True) as holder:  # its own: no Ctrl-C comes before the end
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"\n", "mounts and a switch take root, iproute2 and util-linux: make setup"
-        _, first = _family(holder.pid)
+        _, first = family(holder.pid)
         yield Rack(first)
 
 
-def _family(process: int) -> list[int]:
+def family(process: int) -> list[int]:
     """Give a process and all that came of it and are there still."""
     found = [process]
     for one in found:  # grows meanwhile
@@ -202,7 +202,7 @@ class Machine:
     def _outside(self, process: str) -> int:
         """Give the number that a process of the rack has for us."""
         assert self._process is not None
-        for one in _family(self._process.pid):
+        for one in family(self._process.pid):
             status = Path(f"/proc/{one}/status").read_text(encoding="utf-8")
             if re.search(rf"^NSpid:\t{one}\t{process}\b", status, re.MULTILINE):
                 return one
@@ -235,7 +235,7 @@ class Machine:
     def cut(self) -> None:
         """Cut the power: its first process is killed, and all others with it."""
         if self._process is not None and self._process.poll() is None:
-            for process in [self.leader] if self.leader else _family(self._process.pid):
+            for process in [self.leader] if self.leader else family(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
         self.await_end()

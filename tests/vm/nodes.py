@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from machine import family
 from qemu import Machine, ends_with_us
 
 AGENT = Path(__file__).with_name("agent.py")
@@ -96,7 +97,8 @@ class VirtualNode(Node):
 def in_namespace(name, namespace, home):
     """Start the agent of a node that is a network namespace."""
     home.mkdir()
-    argv = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount", "sh", "-c", OVERLAY, home]
+    argv = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    argv += ["sh", "-c", OVERLAY, home]
     process = subprocess.Popen(
         list(map(str, [*argv, sys.executable, AGENT])),
         stdin=subprocess.PIPE,
@@ -107,8 +109,20 @@ def in_namespace(name, namespace, home):
     try:
         yield Node(name, process.stdout, process.stdin)
     finally:
-        process.kill()
+        everything = family(process.pid)
+        process.kill()  # and with it the node's first process, and with that all others
         process.wait()
+        while any(map(runs, everything)):
+            time.sleep(0.01)
+
+
+def runs(process):
+    """Tell whether a process has not ended, if nobody has asked how."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 @contextlib.contextmanager

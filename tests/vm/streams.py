@@ -4,7 +4,11 @@ import sys
 import time
 from dataclasses import dataclass
 
-from switch import OWN
+ON_LAN = (
+    "plain",
+    "bonded",
+    "mixed",
+)  # the node in a VLAN of its own is behind a router, which is none of a bond's doing
 
 
 def streams_begin(site):
@@ -13,8 +17,8 @@ def streams_begin(site):
     for node in site.nodes.values():
         own = [pod for pod in pods.values() if pod.node == node.name]
         node.ask(listen=[(pod.name, address) for pod in own for address in (pod.uplink, pod.storage) if address])
-    talking = [pods[f"{name}/talks"] for name in OWN]
-    silent = [pods[f"{name}/listens"] for name in OWN]
+    talking = [pods[f"{name}/talks"] for name in ON_LAN]
+    silent = [pods[f"{name}/listens"] for name in ON_LAN]
     for pod in talking:
         to = [(pod.uplink, other.uplink) for other in (*talking, *silent) if other.node != pod.node]
         if pod.storage:

@@ -1,4 +1,4 @@
-"""One switch, with two virtual machines and a network namespace on it: the nodes of one site, and its pods."""
+"""One switch, with virtual machines and a network namespace on it: the nodes of one site, and its pods."""
 
 import contextlib
 import sys
@@ -12,8 +12,8 @@ from nodes import AGENT, PORT, Node, VirtualNode, in_machine, in_namespace
 from qemu import Machine
 
 # Addresses that the nodes have by themselves, as in site/site.yaml, and how many interfaces the virtual ones have.
-OWN = {"plain": "172.16.129.101", "bonded": "172.16.129.103", "mixed": "172.16.129.104"}
-TAPS = {"bonded": 2, "mixed": 3}
+OWN = {"plain": "172.16.129.101", "bonded": "172.16.129.103", "mixed": "172.16.129.104", "tagged": "172.16.131.105"}
+TAPS = {"bonded": 2, "mixed": 3, "tagged": 1}
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,21 @@ class Site:
 
 
 @contextlib.contextmanager
-def running(work, kernels):
-    """Boot all nodes on one switch."""
-    vmlinuz, tree = kernel(kernels)
-    initrd = initramfs(work, order(kernels, tree), [sys.executable, str(AGENT), PORT])
+def running(work, kernels, taps=TAPS):
+    """Boot all nodes on one switch: virtual machines with so many interfaces each, and one network namespace."""
     net = Net(work)
+    if taps:
+        vmlinuz, tree = kernel(kernels)
+        initrd = initramfs(work, order(kernels, tree), [sys.executable, str(AGENT), PORT])
     with contextlib.ExitStack() as stack:
         stack.callback(net.down)
         net.up()
         nodes = {"plain": stack.enter_context(in_namespace("plain", f"{net.prefix}node", work / "plain"))}
-        for number, (name, count) in enumerate(TAPS.items(), start=1):
-            taps = {f"{name}-{port}": f"02:00:00:00:{number:02x}:{port:02x}" for port in range(count)}
-            for tap in taps:
+        for number, (name, count) in enumerate(taps.items(), start=1):
+            macs = {f"{name}-{port}": f"02:00:00:00:{number:02x}:{port:02x}" for port in range(count)}
+            for tap in macs:
                 net.run("sw", "ip", "tuntap", "add", tap, "mode", "tap")
                 net.run("sw", "ip", "link", "set", tap, "master", "br0", "up")
-            machine = Machine(work / name, vmlinuz, initrd, f"{net.prefix}sw", taps)
+            machine = Machine(work / name, vmlinuz, initrd, f"{net.prefix}sw", macs)
             nodes[name] = stack.enter_context(in_machine(name, machine))
         yield Site(net, nodes)
