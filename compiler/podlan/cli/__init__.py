@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -67,21 +68,37 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli.main(arguments, prog_name="podlan", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):  # the exit code tells it, too
+            error.show()
         code = error.exit_code
     except click.Abort:
         code = 128 + 2  # as a shell reports SIGINT
     except PodlanError as error:
-        click.echo(error.told(), err=True)
+        _say(error.told())
         code = error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain about it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.FAILED
     except OSError as error:
-        click.echo(f"error: {told(error)}", err=True)
+        _say(f"error: {told(error)}")
         code = Exit.ENVIRONMENT
+    _let_go()
     sys.exit(code if isinstance(code, int) else Exit.DONE)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # as above
+        click.echo(text, err=True)
+
+
+def _let_go() -> None:
+    """Drop what cannot be written: Python would complain of it once more at exit, and end with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError):  # closed by the caller
+            continue
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def told(error: OSError) -> str:

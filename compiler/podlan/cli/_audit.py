@@ -143,7 +143,7 @@ def _print(report: Report, most: int) -> None:
     # The worst are shown where not all are: a note must not crowd out an error.
     shown = sorted(report.findings, key=lambda finding: (_ORDER.index(finding.severity), finding.sort_key))[:most]
     if shown:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        colour = os.isatty(1) and "NO_COLOR" not in os.environ
         body = text(shown, _sources(shown), colour=colour, most=most)
         if len(report.findings) > most:
             counts = Counter(finding.severity.value for finding in report.findings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -38,4 +37,4 @@ def with_progress(trees: Iterable[Tree], count: int) -> Iterator[Tree]:
 
 def is_watched() -> bool:
     """Tell whether somebody sits at a terminal that can erase a line; CI systems say that they are none."""
-    return sys.stderr.isatty() and "CI" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+    return os.isatty(2) and "CI" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"

@@ -115,10 +115,10 @@ def _refuse(findings: list[Finding], texts: dict[str, str], form: str) -> NoRetu
     if form == "json":
         click.echo(as_json(findings), nl=False)
     else:
-        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        colour = os.isatty(2) and "NO_COLOR" not in os.environ
         click.echo(text(findings, texts, colour=colour), nl=False, err=True, color=True)
     sys.exit(Exit.FAILED)
 
 
 def _colour() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return os.isatty(1) and "NO_COLOR" not in os.environ

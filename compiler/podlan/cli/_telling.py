@@ -25,7 +25,7 @@ def print_findings(findings: list[Finding], texts: dict[str, str], form: str, mo
     """Print findings in one of the forms, in colour where the stream is a terminal's."""
     from podlan.rules import explanations  # noqa: PLC0415 - completion and --help wait for no pydantic
 
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    colour = stream is not None and stream.isatty() and "NO_COLOR" not in os.environ
     setting = Setting(texts, explanations(), __version__, colour=colour, most=most)
     click.echo(PRINTERS[form](findings, setting), nl=False, file=stream, color=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -93,7 +92,7 @@ def _print(found: tuple[Finding, ...], form: str, most: int) -> None:
         # The worst are shown where not all are: a note must not crowd out an error.
         order = list(Severity)
         found, left = tuple(sorted(found, key=lambda one: order.index(one.severity))[:most]), len(found) - most
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = os.isatty(1) and "NO_COLOR" not in os.environ
     setting = Setting(_sources(found), explanations(), __version__, colour=colour, most=most)
     click.echo(PRINTERS[form](found, setting), nl=False, color=colour)
     if left:
