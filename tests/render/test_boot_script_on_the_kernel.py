@@ -24,6 +24,8 @@ STARTS = {
     "promisc already on": ["link set eth0 promisc on"],
 }
 
+NOTHING = "# nothing to do: the network is as planned\n"
+
 pytestmark = pytest.mark.kernel
 
 
@@ -77,7 +79,7 @@ def test_boot_script_and_reconcile_end_in_the_same_state(nets, tmp_path, via, st
     reconciled.reconcile(directory)
     assert state(booted) == state(reconciled)
     again = state(booted)
-    booted.run("node", "sh", directory / "boot.sh")
+    assert booted.run("node", "sh", directory / "boot.sh").stdout == NOTHING
     assert state(booted) == again, "a second run changes nothing"
     assert NODE in " ".join(again)
     assert "nothing to do" in reconciled.reconcile(directory).stdout
@@ -126,8 +128,55 @@ def test_several_masters_and_second_names_come_out_alike_in_every_shell(nets, tm
     assert state(booted) == state(reconciled)
     again = state(booted)
     assert {"altname store0", "alias podlan: shim of storage"} <= set(again)
-    booted.run("node", *shell, directory / "boot.sh")
+    assert booted.run("node", *shell, directory / "boot.sh").stdout == NOTHING
     assert state(booted) == again, "a second run changes nothing"
+
+
+CHANGES = {
+    "link set macvlan0 down": ["link set dev macvlan0 up", "route replace"],  # which takes the routes along
+    "link set macvlan0 address 02:00:00:00:00:09": ["link set dev macvlan0 address"],
+    "link set macvlan0 type macvlan mode private": ["link set dev macvlan0 address"],
+    "link del macvlan0": ["link add link eth0 name macvlan0", "link set", "address replace", "route replace"],
+    "address flush dev macvlan0": ["address replace", "route replace"],
+    "route flush dev macvlan0 proto 112": ["route replace"],
+    "link set eth0 promisc off": ["link set dev eth0 promisc on"],
+}
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"], ["bash", "--posix"]], ids=" ".join)
+def test_the_boot_script_tells_what_it_does_and_nothing_else(nets, tmp_path, shell):
+    """A journal of one boot has all of it, and a second run says what somebody had changed."""
+    net, script = nets[0], compiled("shim", tmp_path) / "boot.sh"
+
+    def told() -> list[str]:
+        return net.run("node", *shell, script).stdout.splitlines()
+
+    first = told()
+    assert f"+ ip address replace {SHIM}/32 dev macvlan0" in first
+    assert "+ sysctl -q -w net/ipv4/conf/macvlan0/arp_announce=2" in first
+    assert all(line.startswith(("+ ip ", "+ sysctl ")) for line in first)
+    assert len(first) == len(set(first))
+    for change, expected in CHANGES.items():
+        net.ip(*change.split())
+        lines = [line for line in told() if not line.startswith("+ sysctl")]
+        assert lines, change
+        for line in lines:
+            assert any(line.startswith(f"+ ip {words}") for words in expected), (change, lines)
+        for words in expected:
+            assert any(line.startswith(f"+ ip {words}") for line in lines), (change, lines)
+        assert told() == [NOTHING.strip()], change
+    net.sysctl("net/ipv4/conf/macvlan0/arp_announce", "0")
+    assert told() == ["+ sysctl -q -w net/ipv4/conf/macvlan0/arp_announce=2"]
+
+
+def test_to_tell_what_it_does_takes_the_boot_script_no_process_more(nets, tmp_path):
+    """It looks, makes the child, sets it, and gives one batch; a second run looks at the child and its addresses."""
+    net, script = nets[0], compiled("shim", tmp_path) / "boot.sh"
+    for _ in range(2):
+        log = tmp_path / "calls"
+        net.run("node", "strace", "-f", "-o", log, "-e", "trace=execve", "dash", script)
+        calls = re.findall(r"execve\(.*\) = 0$", log.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(calls) == len(["dash", "look", "add or look", "set or look", "batch"]), calls
 
 
 def test_a_master_is_also_found_by_a_second_name(nets, tmp_path):

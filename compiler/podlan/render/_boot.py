@@ -92,10 +92,18 @@ def boot_script(plan: Plan) -> bytes:
     children = tuple(link for link in plan.links if link.kind == "macvlan")
     names = {link.name for link in (*vlans, *children)}
     early, late = _parted(tuple(plan.sysctls.items()), frozenset(link.name for link in masters), frozenset(names))
+    promisc = [link for link in (*masters, *vlans) if link.promisc is not None]
+    has_lines = bool(plan.routes or plan.addresses or names or promisc)
     opening, identity, preparing, creating, settings, addressing = _parts()
     parts = (
-        opening(tuple(dict.fromkeys(_awaited(plan))), is_known=bool(plan.identity)),
-        identity(plan.node, plan.identity, [link.name for link in masters]),
+        opening(
+            tuple(dict.fromkeys(_awaited(plan))),
+            tuple(link.name for link in masters),
+            is_known=bool(plan.identity),
+            has_lines=has_lines,
+            has_routes=bool(plan.routes),
+        ),
+        identity(plan.node, plan.identity),
         preparing(
             tuple(address for address in plan.addresses if address.adopt),
             vlans,
@@ -103,15 +111,16 @@ def boot_script(plan: Plan) -> bytes:
             early,
             has_addresses=bool(plan.addresses),
             has_children=bool(children),
+            has_lines=has_lines,
         ),
-        creating(children, has_addresses=bool(plan.addresses)),
+        creating(children),
         settings(late),
         addressing(
             (*vlans, *children),
             sorted(plan.addresses, key=lambda address: address.adopt),
             [route for route in plan.routes if route.link not in names],
             [route for route in plan.routes if route.link in names],
-            [link for link in (*masters, *vlans) if link.promisc is not None],
+            promisc,
         ),
     )
     return "".join(parts).encode()

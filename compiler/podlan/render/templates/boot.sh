@@ -1,10 +1,5 @@
-{% macro route_line(route) %}
-route replace {{ route.destination | batch }}{% if route.gateway %} via {{ route.gateway | batch }}{% endif %} dev {{ route.link | batch }}
-{%- if route.source %} src {{ route.source | batch }}{% endif %}
-{% if route.metric %} metric {{ route.metric | batch }}{% endif %} proto {{ protocol }}
-{%- endmacro %}
 {# In parts, so that those which most nodes have in common are rendered once. #}
-{% macro opening(awaited, is_known) %}
+{% macro opening(awaited, masters, is_known, has_lines, has_routes) %}
 #!/bin/sh
 # {{ header }}
 # The network state of this node with sh and iproute2 alone; a second run changes nothing.
@@ -28,13 +23,33 @@ require_iproute2() {
 require_iproute2
 {% endif %}
 
+told=''
+# tell WORDS...: what was done, as the command that does it.
+tell() {
+    told=yes
+    printf '%s\n' "+ $*"
+}
+
+# run WORDS...: for ip, and told.
+run() {
+    "$ip" "$@" || return
+    tell ip "$@"
+}
+
 # set_sysctl PATH VALUE: a path that is not there belongs to a protocol that this kernel has switched off.
 set_sysctl() {
     [ -e "/proc/sys/$1" ] || return 0
+    had=''
+    # Byte by byte, as most shells read, there is no more than the first one: of the values here that is all.
+    { read -r had < "/proc/sys/$1"; } 2> /dev/null || :
     { echo "$2" > "/proc/sys/$1"; } 2> /dev/null || [ "$(cat "/proc/sys/$1")" = "$2" ] || {
         echo "boot.sh: /proc/sys/$1 cannot be set to $2" >&2
         exit 1
     }
+    case $2 in
+        "$had"*) ;;
+        *) tell sysctl -q -w "$1=$2" ;;
+    esac
 }
 
 # is_there INTERFACE: by its own name, as /proc knows it without another process, or by a second one.
@@ -59,37 +74,53 @@ wait_for() {
 {% for name in awaited %}
 wait_for {{ name }} is_there {{ name }}
 {% endfor %}
+{% if is_known or has_lines %}
+
+# look: at what is there before any change. As a batch, which no other ip knows: so it also tells whether it is iproute2's.
+# Links come last: after them this ip would show links again, whatever it was asked for.
+look() {
+    seen=$("$ip" -o -batch - 2> /dev/null << 'EOF'
+{% for name in masters %}
+address show dev {{ name | batch }} -dadfailed
+{% endfor %}
+{% if has_routes %}
+route show table all proto {{ protocol }}
+{% endif %}
+{% for name in masters %}
+link show dev {{ name | batch }}
+{% endfor %}
+EOF
+    )
+}
+{% endif %}
 {% if is_known %}
 
-# is_on ADDRESS INTERFACE...: one of them has it, with any prefix length, and no other machine.
-is_on() {
-    address=$1
-    shift
-    for interface in "$@"; do
-        # As a batch, which no other ip knows: so the first look, before any change, tells whether it is iproute2's.
-        found=$("$ip" -o -batch - 2> /dev/null << EOF
-address show dev $interface -dadfailed
-EOF
-        ) || continue
-        case $found in
-            *" $address/"*) return 0 ;;
-        esac
-    done
+# is_on_a_master ADDRESS: with any prefix length, and no other machine has it.
+is_on_a_master() {
+    look || return
+    case $seen in
+        *" $1/"*) return 0 ;;
+    esac
     return 1
 }
 # A machine without the node's own addresses is another node, or not up yet.
+{% elif has_lines %}
+look || require_iproute2
 {% endif %}
 {% endmacro %}
-{% macro identity(node, addresses, masters) %}
+{% macro identity(node, addresses) %}
 {% for address in addresses %}
-wait_for {{ address ~ " of " ~ node }} is_on {{ address }}{% for name in masters %} {{ name }}{% endfor %}
-
+wait_for {{ address ~ " of " ~ node }} is_on_a_master {{ address }}
 {% endfor %}
 {% endmacro %}
-{% macro preparing(adopted, vlans, altnames, early, has_addresses, has_children) %}
-{% if has_addresses %}
+{% macro preparing(adopted, vlans, altnames, early, has_addresses, has_children, has_lines) %}
+{% if has_lines %}
 
+newline='
+'
 made=' ' # by this run, so without addresses
+{% endif %}
+{% if has_addresses %}
 
 # has_address ADDRESS INTERFACE [METRIC]
 has_address() {
@@ -120,15 +151,19 @@ vlan() {
                 exit 1
                 ;;
         esac
+        seen="$seen$newline$found"
         case $found in
             *" alias podlan: "*) ;;
             *) return 0 ;;
         esac
     else
-        "$ip" link add link "$1" name "$2" type vlan id "$3"
+        run link add link "$1" name "$2" type vlan id "$3"
+        made="$made$2 "
     fi
-    "$ip" link set dev "$2" alias "$4"
-    [ -z "$5" ] || "$ip" link set dev "$2" mtu "$5"
+    case "$found\\" in
+        *"${5:+ mtu $5 }"*" alias $4\\"*) ;;
+        *) run link set dev "$2" ${5:+mtu "$5"} alias "$4" ;;
+    esac
 }
 {% for link in vlans %}
 vlan {{ link.master }} {{ link.name }} {{ link.vlan }} {{ link.alias }} {{ link.mtu or "" }}
@@ -140,7 +175,7 @@ vlan {{ link.master }} {{ link.name }} {{ link.vlan }} {{ link.alias }} {{ link.
 name_too() {
     case "$("$ip" -o link show dev "$1")\\" in
         *" altname $2\\"*) ;;
-        *) "$ip" link property add dev "$1" altname "$2" || echo "boot.sh: $1 cannot be named $2 as well" >&2 ;;
+        *) run link property add dev "$1" altname "$2" || echo "boot.sh: $1 cannot be named $2 as well" >&2 ;;
     esac
 }
 {% for name, altname in altnames %}
@@ -174,38 +209,121 @@ set_sysctl {{ before }} {{ value }}
 
 # only_child_of MASTER CHILD: podlan's own child of another interface goes, and nobody else's.
 only_child_of() {
-    found=$("$ip" -o link show dev "$2" 2> /dev/null) || return 0
+    found=$("$ip" -d -o link show dev "$2" 2> /dev/null) || return 0
     parent=${found#*: }
     parent=${parent%%: *}
     own_name "$1"
     [ "${parent#*@}" != "$name" ] || return 0
     case $found in
-        *" alias podlan: "*) "$ip" link delete dev "$2" ;;
+        *" alias podlan: "*) run link delete dev "$2" ;;
         *)
             echo "boot.sh: $2 is there, and no child of $1" >&2
             exit 1
             ;;
     esac
 }
+
+# macvlan MASTER NAME MODE ALIAS MAC MTU
+macvlan() {
+    found=''
+    [ ! -d "/proc/sys/net/ipv4/conf/$2" ] || only_child_of "$1" "$2"
+    if [ -d "/proc/sys/net/ipv4/conf/$2" ]; then
+        seen="$seen$newline$found"
+    else
+        add_macvlan "$@" 2> /dev/null || {
+            only_child_of "$1" "$2" # it may be the second name of one
+            add_macvlan "$@"
+        }
+        made="$made$2 "
+        found=''
+    fi
+    case "$found\\" in
+        *"${6:+ mtu $6 }"*"${5:+/ether $5 }"*" mode $3 "*" alias $4\\"*) ;;
+        *) run link set dev "$2" ${5:+address "$5"} ${6:+mtu "$6"} alias "$4" type macvlan mode "$3" ;;
+    esac
+}
+add_macvlan() {
+    run link add link "$1" name "$2" ${5:+address "$5"} ${6:+mtu "$6"} type macvlan mode "$3"
+}
+{% endif %}
+{% if has_lines %}
+
+todo='' new=''
+
+# line WORDS...: of the one batch at the end; what `is_new` is told after it.
+line() {
+    todo="$todo$*$newline"
+    [ -z "$is_new" ] || new="$new+ ip $*$newline"
+}
+
+# has_flag INTERFACE FLAG: it had it when this began.
+has_flag() {
+    case $made in *" $1 "*) return 1 ;; esac
+    flags=${seen#*: "$1"[:@]}
+    if [ "$flags" = "$seen" ]; then # a second name
+        flags=$seen$newline
+        flags=${flags%%" altname $1"[\\"$newline"]*}
+        flags=${flags##*"$newline"}
+    fi
+    flags=${flags#*<}
+    case ",${flags%%>*}," in
+        *",$2,"*) return 0 ;;
+    esac
+    return 1
+}
+
+# up INTERFACE
+up() {
+    is_new=yes
+    ! has_flag "$1" UP || is_new=''
+    line link set dev "$1" up
+}
+{% if has_addresses %}
+
+# address ADDRESS INTERFACE METRIC [nodad]: what is there stays; to set it again would end the lease that DHCP gave it.
+address() {
+    ! has_address "$1" "$2" "$3" || return 0
+    is_new=yes
+    line address replace "$1" dev "$2" ${3:+metric "$3"} ${4:+"$4"}
+}
+{% endif %}
+
+# route DESTINATION GATEWAY INTERFACE SOURCE METRIC
+route() {
+    case $1 in
+        0.0.0.0/0 | ::/0) shown=default ;;
+        *:*) shown=${1%/128} ;;
+        *) shown=${1%/32} ;;
+    esac
+    shown="$shown${2:+ via $2} dev $3"
+    case $1 in
+        *:*) shown="$shown${4:+ src $4} metric ${5:-1024} pref medium" ;;
+        *)
+            [ -n "$2" ] || shown="$shown scope link"
+            shown="$shown${4:+ src $4}${5:+ metric $5} "
+            ;;
+    esac
+    is_new=yes
+    case $newline$seen$newline in
+        *"$newline$shown$newline"*) is_new='' ;;
+    esac
+    case $made in *" $3 "*) is_new=yes ;; esac
+    line route replace "$1" ${2:+via "$2"} dev "$3" ${4:+src "$4"} ${5:+metric "$5"} proto {{ protocol }}
+}
+
+# promisc INTERFACE on|off
+promisc() {
+    is_new=yes
+    if has_flag "$1" PROMISC; then had=on; else had=off; fi
+    [ "$had" != "$2" ] || is_new=''
+    line link set dev "$1" promisc "$2"
+}
 {% endif %}
 {% endmacro %}
-{% macro creating(children, has_addresses) %}
-{% for link in children %}
+{% macro creating(children) %}
 
-[ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ] || only_child_of {{ link.master }} {{ link.name }}
-if [ ! -d {{ "/proc/sys/net/ipv4/conf/" ~ link.name }} ]; then
-{% if has_addresses %}
-    made="$made"{{ link.name ~ " " }}
-{% endif %}
-    add() {
-        "$ip" link add link {{ link.master }} name {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %}{% if link.mtu %} mtu {{ link.mtu }}{% endif %} type macvlan mode {{ link.mode }}
-    }
-    add 2> /dev/null || {
-        only_child_of {{ link.master }} {{ link.name }} # it may be the second name of one
-        add
-    }
-fi
-"$ip" link set dev {{ link.name }}{% if link.mac %} address {{ link.mac }}{% endif %}{% if link.mtu %} mtu {{ link.mtu }}{% endif %} alias {{ link.alias }} type macvlan mode {{ link.mode }}
+{% for link in children %}
+macvlan {{ link.master }} {{ link.name }} {{ link.mode }} {{ link.alias }} {{ link.mac }} {{ link.mtu or "" }}
 {% endfor %}
 {% endmacro %}
 {% macro settings(late) %}
@@ -213,33 +331,33 @@ fi
 set_sysctl {{ path }} {{ value }}
 {% endfor %}
 {% endmacro %}
+{% macro route_line(route) %}
+route {{ route.destination | batch }} {{ (route.gateway | batch) if route.gateway else "" }} {{ route.link | batch }} {{ (route.source | batch) if route.source else "" }} {{ route.metric or "" }}
+{%- endmacro %}
 {% macro addressing(links, addresses, fallbacks, routes, promisc) %}
-{% if addresses %}
-
-# What is there already is a comment below: to set it again would end the lease that DHCP gave an address.
-{% endif %}
-{% for address in addresses %}
-if has_address {{ address.address }} {{ address.link }}{% if address.metric %} {{ address.metric }}{% endif %}; then there{{ loop.index }}='# '; else there{{ loop.index }}=; fi
-{% endfor %}
-
 {% if routes or fallbacks or addresses or links or promisc %}
+
 {# Whoever dies between two of these lines leaves a node that is still reached: the fallback comes first. #}
-"$ip" -batch - << EOF
 {% for route in fallbacks %}
 {{ route_line(route) | plain }}
 {% endfor %}
 {% for link in links %}
-link set dev {{ link.name | batch }} up
+up {{ link.name | batch }}
 {% endfor %}
 {% for address in addresses %}
-${there{{ loop.index }}}address replace {{ address.address | batch }} dev {{ address.link | batch }}{% if address.metric %} metric {{ address.metric | batch }}{% endif %}{{ (" nodad" if ":" in address.address else "") | plain }}
+address {{ address.address | batch }} {{ address.link | batch }} {{ address.metric or "" }}{{ (" nodad" if ":" in address.address else "") | plain }}
 {% endfor %}
 {% for route in routes %}
 {{ route_line(route) | plain }}
 {% endfor %}
 {% for link in promisc %}
-link set dev {{ link.name | batch }} promisc {{ "on" if link.promisc else "off" }}
+promisc {{ link.name | batch }} {{ "on" if link.promisc else "off" }}
 {% endfor %}
+[ -z "$todo" ] || "$ip" -batch - << EOF
+$todo
 EOF
+printf %s "$new"
+told=$told$new
 {% endif %}
+[ -n "$told" ] || echo '# nothing to do: the network is as planned'
 {% endmacro %}
