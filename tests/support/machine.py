@@ -58,10 +58,11 @@ def rack() -> Iterator[Rack]:
     """Hold one until the end of the block, or of this process, whatever that is."""
     argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
     argv += ["--mount-proc", "sh", "-c", _RACK]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(argv, **pipes, start_new_session=True) as holder:  # its own: no Ctrl-C comes before the end
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"\n", "mounts and a switch take root, iproute2 and util-linux: make setup"
+        assert holder.stderr is not None
+        assert holder.stdout.readline() == b"\n", holder.stderr.read().decode(errors="replace")
         _, first = family(holder.pid)
         yield Rack(first)
 
