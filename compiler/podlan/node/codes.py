@@ -95,7 +95,8 @@ CODES: dict[str, Code] = {
     ),
     "PL612": Code(
         "another CNI configuration comes first",
-        "a runtime uses the first file in lexical order, and no other: pods would get addresses of that network",
+        "a runtime uses the first file in lexical order, and no other: pods would get addresses of that network. Those "
+        "that already did go before the file does: nobody gives their addresses back without it",
         "remove it, or the runtime will use it",
         None,
     ),
