@@ -475,7 +475,7 @@ class Inventory(Silencing):
     boot: Boot = Field(
         "systemd",
         description="How a node starts podlan at boot: a systemd unit that runs once, one that stays and repairs "
-        "drift, or /etc/rc.local",
+        "drift, or /etc/rc.local, for machines without systemd: it comes no sooner than kubelet and container runtime",
     )
     files: dict[AbsolutePath, OwnFile] = Field(
         {},
