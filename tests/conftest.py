@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from ready import podlan
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# What happens at random moments can be repeated; one number for all processes of a run, which inherit it.
+os.environ.setdefault("SEED", "1" if os.environ.get("CI") else str(int(time.time())))
 
 SITE = """\
 version: 1
@@ -34,6 +38,10 @@ nodes:
   node-2: {address: 10.0.0.2}
   node-3: {address: 10.0.0.3}
 """
+
+
+def pytest_report_header() -> str:
+    return f"random moments: SEED={os.environ['SEED']}"
 
 
 class Project:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from containerd import IMAGE, SOCKET
 from cri import Cri, Pod
@@ -47,6 +48,7 @@ UNIT = "podlan-reconcile"
 """At boot, in every way in which a node's systemd can run it."""
 # Each file takes so many microseconds more to reach the disk, so that there is time to see it being written.
 SLOWLY = ("strace", "-D", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "inject=fsync:delay_enter=20000")
+VERY_SLOWLY = (*SLOWLY[:-1], "inject=fsync:delay_enter=200000")
 MARKS = ("link", "-4 address", "-4 route", "-4 route show table local")
 _Answer = TypeVar("_Answer")
 
@@ -154,11 +156,15 @@ class Node:
         self._runtime = None
         self.pods.clear()
 
-    def run_pods(self, count: int = 1) -> None:
+    def run_pods(self, count: int = 2) -> None:
         """Do what a kubelet does after a boot: remove the pods of the last one, and start them anew."""
+        self.remove_pods()
+        self.pods += [self.runtime.run() for _ in range(count)]
+
+    def remove_pods(self) -> None:
         for sandbox in self.runtime.sandboxes():
             self.runtime.remove(Pod(sandbox, "", ()))
-        self.pods += [self.runtime.run() for _ in range(count)]
+        self.pods.clear()
 
     @property
     def addresses(self) -> list[str]:
@@ -167,13 +173,20 @@ class Node:
     @property
     def reserved(self) -> list[str]:
         """Give the addresses that host-local keeps."""
-        names = self.machine.run("ls", f"/run/podlan/ipam/{NETWORK}").stdout.split()
+        return self.kept_in(f"{self._ipam['dataDir']}/{NETWORK}")
+
+    def kept_in(self, store: str) -> list[str]:
+        """Give the addresses that host-local keeps in a directory."""
+        names = self.machine.run("ls", store).stdout.split()
         return sorted(name for name in names if name[0].isdecimal())
 
     @property
+    def _ipam(self) -> Any:
+        return json.loads(self.compiled_file(CNI))["plugins"][0]["ipam"]
+
+    @property
     def slice(self) -> set[str]:
-        (file,) = (self.compiled / "rootfs/etc/cni/net.d").iterdir()
-        ((found,),) = json.loads(file.read_text(encoding="utf-8"))["plugins"][0]["ipam"]["ranges"]
+        ((found,),) = self._ipam["ranges"]
         first, last = (int(found[key].rpartition(".")[2]) for key in ("rangeStart", "rangeEnd"))
         return {f"10.0.0.{number}" for number in range(first, last + 1)}
 
@@ -186,6 +199,11 @@ class Node:
         """Give what the kernel has of podlan, a line each."""
         shown = [self.machine.run("ip", "-o", *words.split()).stdout for words in MARKS]
         return [line for text in shown for line in text.splitlines() if self.child in line]
+
+    @property
+    def own_links(self) -> list[str]:
+        """Give the links on its masters, whatever plan they are of; those of pods are theirs."""
+        return self.machine.run("ip", "-o", "link", "show", "type", "macvlan").stdout.splitlines()
 
     def unfinished(self) -> list[str]:
         """Give what a run that was killed leaves, and one that ended does not."""
@@ -223,6 +241,19 @@ class Node:
     def _resize_disk(self, size: str) -> None:
         self.site.rack.run("mount", "-o", f"remount,size={size}", self.machine.home)
 
+    @contextlib.contextmanager
+    def full_directory(self, path: str) -> Iterator[Callable[[], object]]:
+        """Give a directory a file system of its own, which its file fills; give what makes room there."""
+        place, rack = self.machine.home / "root" / path, self.site.rack
+        (file,) = rack.seen(place).iterdir()
+        text = file.read_bytes()
+        rack.run("mount", "-t", "tmpfs", "-o", "mode=755,size=4k", "podlan-test", place)
+        try:
+            (rack.seen(place) / file.name).write_bytes(text)
+            yield lambda: rack.run("mount", "-o", "remount,size=1m", place)
+        finally:
+            rack.run("umount", place)
+
     def podlan(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.machine.run(PROGRAM, *arguments, check=check)
 
@@ -246,6 +277,8 @@ class Site:
         source = self.home / "site"
         source.mkdir(exist_ok=True)
         (source / "site.yaml").write_text(text, encoding="utf-8")
+        if (lock := source / "podlan.lock").exists():  # it lets no dataDir go, since pods could live: here none does
+            lock.write_text(re.sub("meta dataDir .*\n", "", lock.read_text(encoding="utf-8")), encoding="utf-8")
         compiled = pipeline.compile_site(source, self.out)
         assert not compiled.failed, compiled.checked.findings
         self.text = text

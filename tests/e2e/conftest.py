@@ -1,7 +1,21 @@
+import signal
+from contextlib import contextmanager
+
 import pytest
+import traces
 from booted import build_program, site
 from containerd import require_packages, write_image
 from machine import rack
+
+
+@contextmanager
+def interrupted_by_sigterm():
+    """Have whoever ends the tests as a service manager does leave as little as Ctrl-C, which does not end all of it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
@@ -10,12 +24,15 @@ def machines(tmp_path_factory):
     require_packages(**{"systemd-nspawn": "systemd-container", "networkctl": "systemd"})
     home = tmp_path_factory.mktemp("machines")
     write_image(home / "busybox.tar")
-    with rack() as place, site(place, home, build_program(home / "podlan-node.pyz"), home / "busybox.tar") as made:
+    program = build_program(home / "podlan-node.pyz")
+    before = traces.machine()
+    with interrupted_by_sigterm(), rack() as place, site(place, home, program, home / "busybox.tar") as made:
         made.save("bare")
         made.install()
         made.cut()
         made.save("installed")
         yield made
+    assert traces.unchanged(before), "of this machine's own network nothing is touched"
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 from booted import CHANGED, CNI, Node
-from required import applied_once, came_first, well
+from required import came_first, well
 
 pytestmark = pytest.mark.kernel
 
@@ -20,21 +21,44 @@ AMID = {
 """Moments of a run: it is about to begin, it has done its part of the network, it is at the files."""
 
 
-def test_hosts_and_pods_reach_each_other_after_a_boot_and_a_reboot(installed):
+def test_hosts_and_pods_reach_each_other_after_a_boot_and_a_reboot_with_what_was_delivered_meanwhile(installed):
     installed.boot()
     installed.each(came_first)
-    installed.each(applied_once)
     well(installed)
+    installed.each(verify)
 
     pods = installed.pods
+    installed.compile(CHANGED)
+    installed.each(Node.deliver)  # to nodes with pods on them; the one that watches may apply it at once
     installed.reboot()
     installed.each(came_first)
-    installed.each(applied_once)
     for node in installed.nodes:
-        assert f"ip address add {node.shim}/32 dev macvlan0\n" in node.log()
+        assert f"ip address add {node.shim}/32 dev pods0\n" in node.log()
         assert f"ip address add {node.shim}/32 dev macvlan0\n" in node.log(-1), "of the boot before, too"
+    installed.each(has_changed)
     well(installed)
     assert installed.pods == pods, "each node's first addresses"
+
+
+def verify(node: Node) -> None:
+    """Have podlan try it with pods of its own, which leave nothing."""
+    before = node.reserved
+    others = [other for other in node.site.nodes if other is not node]
+    peers = [word for other in others for word in ("--peer", other.address)]
+    peers += [word for other in others for address in other.addresses for word in ("--peer-pod", address)]
+    said = node.podlan("verify", *peers, check=False)
+    assert said.returncode == 0, said
+    assert said.stdout.endswith("everything is as the plans promise\n")
+    for what in ("pods on different hosts", "pods on the same host", "pods and other nodes", "pods and their own host"):
+        assert re.search(rf"^ *([1-9]\d*)/\1 +\1  ok +{what} ", said.stdout, re.MULTILINE), said.stdout
+    assert node.reserved == before
+
+
+def has_changed(node: Node) -> None:
+    """Require that the new plan is in force, and of the one before nothing is left."""
+    assert (node.root / CNI).read_bytes() == node.compiled_file(CNI)
+    assert not node.machine.run("find", "/etc", "-name", "*podlan-macvlan0*").stdout
+    assert "macvlan0" not in node.machine.run("ip", "-o", "link").stdout
 
 
 def test_a_delivered_change_is_whole_after_a_boot_that_is_cut_amid_it_and_another(installed):
@@ -60,8 +84,6 @@ def test_a_delivered_change_is_whole_after_a_boot_that_is_cut_amid_it_and_anothe
     installed.boot()
     for node, amid in zip(installed.nodes, was_amid, strict=True):
         assert ("a run that was killed is taken back first, operations: " in node.log()) == amid, node.log()
-        assert (node.root / CNI).read_bytes() == node.compiled_file(CNI)
-        assert not node.machine.run("find", "/etc", "-name", "*podlan-macvlan0*").stdout, "of the plan before"
+    installed.each(has_changed)
     installed.each(came_first)
-    installed.each(applied_once)
     well(installed)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,25 @@ def until(holds):
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)], ids=str)
-def test_of_machines_that_boot_nothing_is_left_when_the_tests_are_interrupted(tmp_path, number, code):
-    """Also by a signal of which the tests learn nothing; then empty cgroups may stay, which belong to no process."""
-    base = tmp_path / "base"
+ENDS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: INTERRUPTED, signal.SIGKILL: -signal.SIGKILL}
+
+
+def test_of_machines_that_boot_nothing_is_left_when_the_tests_are_interrupted(tmp_path):
+    with ThreadPoolExecutor() as pool:
+        for ended in [pool.submit(interrupted, tmp_path / number.name, number) for number in ENDS]:
+            ended.result()
+
+
+def interrupted(home: Path, number: signal.Signals) -> None:
+    """Require it of one run and one signal.
+
+    Also by the one of which the tests learn nothing; then empty cgroups may stay, which belong to no process.
+    """
+    home.mkdir()
+    base = home / "base"
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={base}", str(SUITE)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    log = tmp_path / "log"
+    log = home / "log"
     with log.open("wb") as output:
         # A session of its own, as a terminal's is: Ctrl-C goes to all of them.
         suite = subprocess.Popen(
@@ -70,9 +83,9 @@ def test_of_machines_that_boot_nothing_is_left_when_the_tests_are_interrupted(tm
         if number == signal.SIGINT:
             os.killpg(suite.pid, number)
         else:
-            suite.kill()
-        assert suite.wait(timeout=PATIENCE) == code, log.read_text()
-        if number == signal.SIGINT:
+            suite.send_signal(number)
+        assert suite.wait(timeout=PATIENCE) == ENDS[number], log.read_text()
+        if number != signal.SIGKILL:
             assert {"processes": processes(str(base)), "cgroups": {path for path in made if path.exists()}} == {
                 "processes": {},
                 "cgroups": set(),
