@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from booted import CHANGED, CNI, PROGRAM, SITE, SLOWLY, VERY_SLOWLY, Node
-from required import came_first, mends_itself, well
+from required import came_first, well
 
 pytestmark = pytest.mark.kernel
 
@@ -88,7 +88,6 @@ def test_a_change_that_an_operator_makes_is_whole_or_never_was_if_the_power_goes
             assert node.unfinished() == []
             assert node.podlan("reconcile", "--check", check=False).returncode == 0
             node.podlan("reconcile", f"/{HANDED}")
-            mends_itself(node)  # it may be reloading
         well(installed)
         installed.cut()
     print(f"taken back: {sum(ends)} of {len(ends)}")  # noqa: T201 - for who reads on
