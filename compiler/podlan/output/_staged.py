@@ -10,14 +10,13 @@ import contextlib
 import errno
 import os
 import shutil
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from podlan.output._errors import CannotWrite
 from podlan.output._owned import MANIFEST, MARKER, NODES, directories, parted
 from podlan.output._reader import Reader
-from podlan.output._tree import STAGE, Comparison
+from podlan.output._tree import STAGE, Comparison, above
 from podlan.timings import Timings
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class Staged:
             self.stage.mkdir(exist_ok=True)
             (self.stage / NODES).mkdir(exist_ok=True)
         top = f"{self.stage}/{prefix}"
-        for directory in _above(tuple(paths)) if prefix else ():
+        for directory in above(tuple(paths)) if prefix else ():
             os.mkdir(f"{top}{directory}")  # noqa: PTH102 - Path takes as long to be made as the directory
         for path in paths:
             target, content = f"{top}{path}", files[path]
@@ -122,13 +121,14 @@ class Staged:
             if MARKER in (*self.difference.missing, *self.difference.stale):
                 (self.stage / MARKER).replace(self.out / MARKER)
             orphans = _by_directory(self.difference.orphaned)
+            emptied = _by_directory(self.difference.emptied)
             staged = sorted(directories(self.stage))
             if any(name.startswith(f"{NODES}/") for name in staged):
                 (self.out / NODES).mkdir(exist_ok=True)
             for name in staged:
                 source, target = f"{self.stage}/{name}", f"{self.out}/{name}"
                 if os.path.exists(target):  # noqa: PTH110 - here and below: ten thousand times, and Path takes longer
-                    _change(Path(source), Path(target), orphans.pop(name, []))
+                    _change(source, target, orphans.pop(name, []), emptied.get(name, []))
                 else:
                     os.rename(source, target)  # noqa: PTH104
             for name, paths in orphans.items():
@@ -155,16 +155,29 @@ class Staged:
             shutil.rmtree(self.stage)
 
 
-def _change(staged: Path, target: Path, orphans: list[str]) -> None:
+def _change(staged: str, target: str, orphans: list[str], emptied: list[str]) -> None:
     """Change a directory file by file; the manifest last, so that a tree cut short is not seen as whole."""
-    files = [Path(root, name) for root, _, names in os.walk(staged) for name in names]
-    for file in sorted(file for file in files if file != staged / MANIFEST):
-        place = target / file.relative_to(staged)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(place)
-    _unlink(target, orphans)
-    if (staged / MANIFEST) in files:
-        (staged / MANIFEST).replace(target / MANIFEST)
+    start = len(staged) + 1
+    found = [(f"{root}/"[start:], names) for root, _, names in os.walk(staged)]
+    paths = sorted(f"{place}{name}" for place, names in found for name in names)
+    for path in paths:
+        if path != MANIFEST:
+            _move(f"{staged}/{path}", f"{target}/{path}")
+    for path in orphans:
+        Path(target, path).unlink(missing_ok=True)
+    for path in emptied:
+        with contextlib.suppress(OSError):  # not empty, or gone
+            Path(target, path).rmdir()
+    if MANIFEST in paths:
+        _move(f"{staged}/{MANIFEST}", f"{target}/{MANIFEST}")
+
+
+def _move(source: str, place: str) -> None:
+    try:
+        os.replace(source, place)  # noqa: PTH105 - Path takes longer to be made
+    except FileNotFoundError:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, place)  # noqa: PTH105
 
 
 def _unlink(directory: Path, paths: list[str]) -> None:
@@ -175,16 +188,6 @@ def _unlink(directory: Path, paths: list[str]) -> None:
         if Path(root) != directory:
             with contextlib.suppress(OSError):  # not empty
                 Path(root).rmdir()
-
-
-@lru_cache(maxsize=64)
-def _above(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the directories that files need, from the outermost, "", in: most nodes have the same."""
-    found = {""}
-    for path in paths:
-        parts = path.split("/")[:-1]
-        found.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-    return tuple(sorted(found))
 
 
 def _by_directory(names: list[str]) -> dict[str, list[str]]:

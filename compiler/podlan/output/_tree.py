@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from podlan.output._errors import CannotWrite
@@ -34,6 +35,8 @@ class Difference:
     """Directories that are not there, and the files that they should hold: most the same ones, which are kept once."""
     stale: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
+    """Directories in which podlan had files and wants none now, each after those in it; others may have some there."""
     wanted: int = 0
     """How many files the output should have."""
 
@@ -57,6 +60,7 @@ class Difference:
         self.absent += other.absent
         self.stale += other.stale
         self.orphaned += other.orphaned
+        self.emptied += other.emptied
         self.wanted += other.wanted
 
 
@@ -91,7 +95,10 @@ class Comparison:
             if manifest is not None and manifest == files.get(MANIFEST):  # it lists the same files
                 files = {path: content for path, content in files.items() if path != MANIFEST}
             else:
-                self._difference.orphaned += _orphans(reader, name, manifest, files)
+                before = listed(name, manifest)
+                self._difference.orphaned += _orphans(reader, name, before, files)
+                emptied = sorted(set(above(tuple(before))) - set(above(tuple(files))), reverse=True)
+                self._difference.emptied += [f"{name}/{directory}" for directory in emptied]
             return self._to_write(reader, files, f"{name}/"), False
 
     def _to_write(self, reader: Reader, files: Mapping[str, bytes], prefix: str) -> list[str]:
@@ -144,7 +151,7 @@ class Comparison:
                     manifest = reader.content(f"{name}/{MANIFEST}")
                 except CannotWrite:
                     continue  # of others, who may have links and directories of any name
-                difference.orphaned += _orphans(reader, name, manifest, {})
+                difference.orphaned += _orphans(reader, name, listed(name, manifest), {})
         return difference
 
 
@@ -162,9 +169,18 @@ def compare(
     return comparison.end()
 
 
-def _orphans(reader: Reader, directory: str, manifest: bytes | None, files: Mapping[str, bytes]) -> Iterator[str]:
+@lru_cache(maxsize=64)
+def above(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the directories that files need, from the outermost, "", in: most nodes have the same."""
+    found = {""}
+    for path in paths:
+        parts = path.split("/")[:-1]
+        found.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return tuple(sorted(found))
+
+
+def _orphans(reader: Reader, directory: str, paths: list[str], files: Mapping[str, bytes]) -> Iterator[str]:
     """Name the files that podlan wrote, by the manifest that is there, and that are wanted no more."""
-    paths = listed(directory, manifest)
     # Of another manifest than the one that comes, a signature is worth nothing.
     for path in [SIGNATURE, *paths] if paths and directory != CLUSTER else paths:
         name = f"{directory}/{path}"
