@@ -1,3 +1,4 @@
+import os
 import signal
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from machine import rack
 def interrupted_by_sigterm():
     """Have whoever ends the tests as a service manager does leave as little as Ctrl-C, which does not end all of it."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Forks of the tests are programs of their own, which would take a handler that is there for somebody else's.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, before))
     try:
         yield
     finally:
