@@ -65,7 +65,7 @@ def one(command: list[str]) -> int:
 
 def spread(shards: int, *options: str) -> list[str]:
     """Give the command that runs every shard of sites/*."""
-    podlan = f"{shlex.join(PODLAN)} compile sites/* -o outputs --shard {{}}/{shards} {' '.join(options)}"
+    podlan = f"{shlex.join(PODLAN)} compile sites/* -o outputs --jobs 1 --shard {{}}/{shards} {' '.join(options)}"
     return ["sh", "-c", f"seq {shards} | xargs -P {os.cpu_count()} -I {{}} sh -c {shlex.quote(podlan)}"]
 
 
