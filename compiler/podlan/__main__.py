@@ -1,6 +1,6 @@
 """`python -m podlan` is the `podlan` command."""
 
-from podlan.cli import main
+from podlan.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

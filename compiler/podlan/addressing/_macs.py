@@ -36,4 +36,4 @@ def child_mac(attachment: Attachment, shims: Sequence[Range]) -> str:
     else:
         kind = _MOVED
         tail = next(address for address in attachment.addresses if address.version == _IPV4).packed
-    return ":".join(f"{byte:02x}" for byte in (0x02, kind, *tail))
+    return bytes((0x02, kind, *tail)).hex(":")

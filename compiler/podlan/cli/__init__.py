@@ -85,6 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else Exit.DONE)
 
 
+def program() -> NoReturn:
+    """Be a process that does this and no more: at its end a site of 10,000 nodes is not taken apart piece by piece."""
+    try:
+        main()
+    except SystemExit as end:
+        _let_go()  # of what click ended itself, such as a completion
+        os._exit(end.code if isinstance(end.code, int) else Exit.DONE)
+
+
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # as above
         click.echo(text, err=True)

@@ -57,7 +57,10 @@ def render(blueprint: Blueprint, own: Iterable[Artifact] = ()) -> dict[str, byte
         runtime=runtime_facts(blueprint),
     )
     files = {artifact.file.source: artifact.content for artifact in delivered if artifact.content is not None}
-    files["plan.json"] = json_text(document(plan))
+    written = document(plan)
+    if plan.files:
+        written["files"] = [artifact.entry for artifact in delivered]
+    files["plan.json"] = json_text(written)
     files["boot.sh"] = boot_script(plan)
     known = {artifact.file.source: artifact.digest for artifact in delivered if artifact.content is not None}
     before, rest = install_parts(plan)

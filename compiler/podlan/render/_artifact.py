@@ -28,6 +28,11 @@ class Artifact:
     content: bytes | None = None
 
     @cached_property
+    def entry(self) -> dict[str, object]:
+        """The object in plan.json that stands for the file; kept like the digest."""
+        return members(self.file)
+
+    @cached_property
     def digest(self) -> str:
         """That of the content, for the manifest: an artifact that many nodes have is one object."""
         return digest(self.content or b"")
@@ -63,7 +68,7 @@ class Plain(str):
 
 
 def _quote(value: object) -> str:
-    return value if isinstance(value, Plain) else shell_word(str(value))
+    return value if isinstance(value, Plain) else shell_word(value if value.__class__ is str else str(value))
 
 
 @lru_cache(maxsize=4096)

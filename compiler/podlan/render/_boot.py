@@ -38,14 +38,17 @@ def boot_hook(plan: Blueprint, files: Iterable[File]) -> Artifact:
         return Artifact(File(path, mode="0755", block=(f"/bin/sh {NODE_DIRECTORY}/boot.sh",)))
     masters = tuple(dict.fromkeys(_awaited(plan.network)))
     release = release_facts(plan)
-    needed = {_directory(path) for path in (*(file.path for file in files), UNIT, NODE_DIRECTORY)} | _OWN
-    needed |= {release.directory} if release else set()
-    return _unit(masters, frozenset(needed), watch=plan.node.boot == "systemd-watch")
+    places = tuple(file.path for file in files)
+    return _unit(masters, places, release.directory if release else "", watch=plan.node.boot == "systemd-watch")
 
 
 @lru_cache(maxsize=1024)
-def _unit(masters: tuple[str, ...], needed: frozenset[str], *, watch: bool) -> Artifact:
-    """Render the unit for a node with these interfaces and directories; most nodes have the same ones."""
+def _unit(masters: tuple[str, ...], files: tuple[str, ...], plugins: str, *, watch: bool) -> Artifact:
+    """Render the unit for a node with these interfaces, files and, where podlan installs them, a directory of plugins.
+
+    Most nodes have the same ones.
+    """
+    needed = {_directory(path) for path in (*files, UNIT, NODE_DIRECTORY)} | _OWN | ({plugins} if plugins else set())
     text = (
         templates()
         .get_template("podlan-reconcile.service")
