@@ -34,20 +34,26 @@ class ShareLost(PodlanError):
 
 def processors() -> int:
     """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # Linux: nodes are, and not every machine that compiles is
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def shared(parts: Sequence[Iterable[_I]], work: Callable[[Iterable[_I]], _T]) -> Generator[_T, None, None]:
     """Give work(part) of every part: of the first done here, of each other one by a process of its own meanwhile.
 
-    What comes of a part is pickled on its way. An error of any is raised here, and no process outlives the generator.
-    Raises ShareLost.
+    Where there may be no process more, its part is done here, too. What comes of a part is pickled on its way. An error
+    of any is raised here, and no process outlives the generator. Raises ShareLost.
     """
+    own = [*parts[:1]]
     others: list[_Share[_T]] = []
     try:
         for part in parts[1:]:
-            others.append(_Share(work, part))  # noqa: PERF401 - whoever was begun is to be ended
-        yield from map(work, parts[:1])
+            try:
+                others.append(_Share(work, part))
+            except OSError:
+                own.append(part)
+        yield from map(work, own)
         yield from (other.result() for other in others)
     finally:
         for other in others:
@@ -60,7 +66,12 @@ class _Share(Generic[_T]):
     def __init__(self, work: Callable[[Iterable[_I]], _T], part: Iterable[_I]) -> None:
         self._reader, writer = os.pipe()
         parent = os.getpid()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(self._reader)
+            os.close(writer)
+            raise
         if not self._pid:
             os.close(self._reader)
             _tell(work, _wanted(part, parent), writer)

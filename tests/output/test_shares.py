@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -151,6 +152,16 @@ def test_shares_come_in_their_order_and_an_error_of_one_as_it_was():
     assert list(shared([range(3), range(5), ()], sum)) == [3, 10, 0]
     with pytest.raises(ZeroDivisionError):
         list(shared([(1,), (0,)], lambda part: [1 // item for item in part]))
+
+
+def test_where_there_may_be_no_process_more_all_is_done_by_one(monkeypatch):
+    def refuse():
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    open_files = len([*Path("/proc/self/fd").iterdir()])
+    monkeypatch.setattr(os, "fork", refuse)
+    assert list(shared([range(3), range(5), ()], sum)) == [3, 10, 0]
+    assert len([*Path("/proc/self/fd").iterdir()]) == open_files
 
 
 def test_one_that_ends_without_a_word_is_lost():
