@@ -44,7 +44,7 @@ proof: root test-packages venv ## the node's proofs over every call, order and s
 	    tests/node/test_speaking.py tests/node/test_faults.py tests/node/test_drift.py
 
 .PHONY: e2e
-e2e: root test-packages venv ## nodes that boot, fail and lose power, many more times than in make test (root, about 5 minutes)
+e2e: root test-packages venv ## nodes that boot, fail and lose power, many more times than in make test (root, about 7 minutes)
 	@PROOF=1 $(BIN)/python -m pytest --timeout 1800 $(PYTEST_ARGS) tests/e2e
 
 .PHONY: test-newer-plugins
