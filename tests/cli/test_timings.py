@@ -40,6 +40,13 @@ def test_timings_come_as_json_for_programs(project, command, stages):
     Draft202012Validator(findings_schema()).validate(values)
 
 
+def test_who_has_others_work_for_it_tells_how_long_it_waited_for_them(project):
+    said = project.run("compile", "site", "-o", "output", "--jobs", "2", "--timings", "--format", "json")
+    values = json.loads(said.stdout)
+    assert set(values["timings"]) == {*STAGES, "wait"}
+    Draft202012Validator(findings_schema()).validate(values)
+
+
 def test_a_quiet_compile_says_nothing_of_a_success_and_all_of_a_failure(project):
     said = project.run("compile", "site", "-o", "output", "-q")
     assert (said.stdout, said.stderr) == ("", "")

@@ -130,7 +130,7 @@ class Staged:
                 if os.path.exists(target):  # noqa: PTH110 - here and below: ten thousand times, and Path takes longer
                     _change(source, target, orphans.pop(name, []), emptied.get(name, []))
                 else:
-                    os.rename(source, target)  # noqa: PTH104
+                    os.rename(source, target)  # noqa: PTH104 - as above
             for name, paths in orphans.items():
                 self._remove(name, paths)
             self._discard()
@@ -177,7 +177,7 @@ def _move(source: str, place: str) -> None:
         os.replace(source, place)  # noqa: PTH105 - Path takes longer to be made
     except FileNotFoundError:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, place)  # noqa: PTH105
+        Path(source).replace(place)
 
 
 def _unlink(directory: Path, paths: list[str]) -> None:

@@ -26,10 +26,7 @@ _MARKER = "site.json"
 
 
 class Nodes(Mapping[str, Files]):
-    """The compiled files of every node, read or rendered when they are asked for, and not kept.
-
-    Of two sides with 10,000 nodes each they are 800 MB.
-    """
+    """The compiled files of every node, read or rendered when they are asked for, and never kept: they may be many."""
 
     def __init__(self, names: Iterable[str], files: Callable[[str], Files]) -> None:
         self._names = dict.fromkeys(names)
